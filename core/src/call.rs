@@ -1,0 +1,283 @@
+//! API calls with the token attached: `request` for any, `call` for the operations that a provider file declares.
+
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::attach::{self, Headers};
+use crate::error::{Error, ErrorCode, Result};
+use crate::json;
+use crate::profile::Profile;
+use crate::provider::{Bound, GrantKind, OnUnauthorized, Operation, Place, header_is_free};
+use crate::request::{append_query, header_name, header_value, render};
+use crate::response;
+use crate::source::{Limit, Source};
+use crate::token::Token;
+use crate::transport::{HttpRequest, HttpResponse};
+use std::sync::Arc;
+
+/// An API call. `target` is a path below the profile's API address, or a whole URL on one of its hosts.
+#[derive(Clone, Default)]
+pub struct Request {
+    /// `GET`, `POST` and so on.
+    pub method: String,
+    /// A path that begins with `/`, or a whole URL.
+    pub target: String,
+    /// Appended to the target's query.
+    pub query: Vec<(String, String)>,
+    /// Sent beside those that the token needs; `Authorization`, `Host` and the framing headers are refused.
+    pub headers: Vec<(String, String)>,
+    /// Sent as it is.
+    pub body: Option<Vec<u8>>,
+    /// For token and call together; `None`: the profile's own.
+    pub timeout: Option<Duration>,
+}
+
+impl Request {
+    /// A call without query, headers and body.
+    pub fn new(method: impl Into<String>, target: impl Into<String>) -> Request {
+        Request { method: method.into(), target: target.into(), ..Request::default() }
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// What the API answered, whatever the status.
+#[derive(Clone)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names in lower case, in the order they came.
+    pub headers: Vec<(String, String)>,
+    /// Decoded; at most `transport.max_answer_bytes`.
+    pub body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Response").field("status", &self.status).field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
+/// The parsed result of an operation. `Debug` hides the members that the vendor shows only once.
+#[derive(Clone)]
+pub struct CallResult {
+    value: Value,
+    secrets: Vec<String>,
+}
+
+impl CallResult {
+    /// The answer; `true` or `false` for an operation whose status is its result; null where there was no body.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// Takes the answer out.
+    pub fn into_value(self) -> Value {
+        self.value
+    }
+
+    /// JSON Pointers to members that the vendor shows this once only: store them before anything else.
+    pub fn secrets(&self) -> &[String] {
+        &self.secrets
+    }
+}
+
+impl std::fmt::Debug for CallResult {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = self.value.clone();
+        for at in &self.secrets {
+            if let Some(secret) = shown.pointer_mut(at) {
+                *secret = Value::from("***");
+            }
+        }
+        write!(f, "CallResult({shown})")
+    }
+}
+
+/// Whether a 401 leads to one new token and one more try.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    Once,
+    Never,
+}
+
+/// Sends a request with the token attached (DESIGN.md 8): 401 once more with a new token, 403 and redirects as they are.
+pub(crate) async fn request(source: &Arc<Source>, request: &Request, limit: Limit) -> Result<Response> {
+    let profile = source.profile();
+    let mut url = attach::resolve(&profile, &request.target)?;
+    if !request.query.is_empty() {
+        url.query_pairs_mut().extend_pairs(&request.query);
+    }
+    let method = reqwest::Method::from_bytes(request.method.as_bytes())
+        .ok()
+        .filter(|method| *method != reqwest::Method::CONNECT)
+        .ok_or_else(|| Error::invalid_argument("method: expected GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS"))?;
+    let mut headers = HeaderMap::new();
+    let token_header = &profile.provider.definition().attach.header;
+    for (name, value) in &request.headers {
+        if !header_is_free(name) || name.eq_ignore_ascii_case(token_header) {
+            return Err(Error::invalid_argument(format!("headers: {name:?} is written by qauth itself")));
+        }
+        headers.append(header_name(name)?, header_value(name, value)?);
+    }
+    let http = HttpRequest {
+        method,
+        url,
+        headers,
+        body: request.body.clone(),
+        timeout: None,
+        max_body: source.core.max_answer,
+    };
+    let response = send(source, http, limit, Retry::Once).await?;
+    let headers = response.headers.iter().map(|(name, value)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    });
+    Ok(Response { status: response.status, headers: headers.collect(), body: response.body })
+}
+
+/// Runs a declared operation and parses its answer.
+pub(crate) async fn call(source: &Arc<Source>, name: &str, parameters: &Map<String, Value>, limit: Limit) -> Result<CallResult> {
+    let profile = source.profile();
+    let operation = find(&profile, name)?;
+    let http = operation_request(source, &profile, name, operation, parameters)?;
+    let retry = if operation.on_401 == OnUnauthorized::Result { Retry::Never } else { Retry::Once };
+    let response = send(source, http, limit, retry).await?;
+    let secrets = operation.secrets.iter().map(|at| at.0.clone()).collect();
+    let value = match (response.status, operation.on_401) {
+        (200..300, OnUnauthorized::Result) => Value::Bool(true),
+        (401, OnUnauthorized::Result) => Value::Bool(false),
+        (200..300, _) if response.body.is_empty() => Value::Null,
+        (200..300, _) => json::parse(&response.body, profile.provider.definition().answer.control_characters_in_strings)
+            .map_err(|fault| Error::protocol(format!("the answer of operation {name} is not JSON: {fault}")).with_status(response.status))?,
+        _ => return Err(refused(source, &profile, name, &response)),
+    };
+    Ok(CallResult { value, secrets })
+}
+
+async fn send(source: &Arc<Source>, request: HttpRequest, limit: Limit, retry: Retry) -> Result<HttpResponse> {
+    let profile = source.profile();
+    // Refused before a token is obtained: a wrong host costs no login.
+    attach::check_host(&profile, &request.url)?;
+    let published = source.token(limit).await?;
+    let response = send_with(source, &request, &Token::new(published.clone()), limit).await?;
+    if response.status != 401 || retry == Retry::Never {
+        return Ok(response);
+    }
+    source.invalidate(published.generation);
+    if profile.grant == GrantKind::Static {
+        return Ok(response);
+    }
+    let fresh = source.token(limit).await?;
+    send_with(source, &request, &Token::new(fresh), limit).await
+}
+
+async fn send_with(source: &Arc<Source>, request: &HttpRequest, token: &Token, limit: Limit) -> Result<HttpResponse> {
+    let attached = attach::headers(&source.profile(), token.published(), &request.url)?;
+    let mut headers = request.headers.clone();
+    for (name, value) in attached.iter() {
+        headers.insert(header_name(name)?, header_value(name, value)?);
+    }
+    let left = limit.until.map(|until| until.saturating_duration_since(std::time::Instant::now()));
+    let request = HttpRequest {
+        method: request.method.clone(),
+        url: request.url.clone(),
+        headers,
+        body: request.body.clone(),
+        timeout: left,
+        max_body: request.max_body,
+    };
+    source.core.transport()?.send(request).await.map_err(|fault| Error::new(fault.code, fault.message))
+}
+
+/// The headers for a request that the caller sends with a client of its own.
+pub(crate) async fn headers(source: &Arc<Source>, method: &str, target: &str, limit: Limit) -> Result<Headers> {
+    if reqwest::Method::from_bytes(method.as_bytes()).is_err() {
+        return Err(Error::invalid_argument("method: is no HTTP method"));
+    }
+    let profile = source.profile();
+    let url: Url = attach::resolve(&profile, target)?;
+    attach::check_host(&profile, &url)?;
+    let published = source.token(limit).await?;
+    attach::headers(&profile, &published, &url)
+}
+
+fn find<'a>(profile: &'a Profile, name: &str) -> Result<&'a Operation> {
+    let definition = profile.provider.definition();
+    let operation = definition.operations.get(name).ok_or_else(|| {
+        let known: Vec<&str> = definition.operations.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Error::invalid_argument(format!("operation {name:?} is unknown: this provider has {known}"))
+    })?;
+    if !operation.grants.is_empty() && !operation.grants.contains(&profile.grant) {
+        let grants: Vec<&str> = operation.grants.iter().map(|kind| kind.name()).collect();
+        return Err(Error::config(format!("grant: operation {name} needs a token of grant {}", grants.join(" or "))));
+    }
+    Ok(operation)
+}
+
+fn operation_request(
+    source: &Source, profile: &Profile, name: &str, operation: &Operation, parameters: &Map<String, Value>,
+) -> Result<HttpRequest> {
+    let expected: Vec<&str> = profile.provider.call_parameters(operation).collect();
+    if let Some(unknown) = parameters.keys().find(|key| !expected.contains(&key.as_str())) {
+        let known = if expected.is_empty() { "none".to_owned() } else { expected.join(", ") };
+        return Err(Error::invalid_argument(format!("parameter {unknown:?} is unknown: operation {name} takes {known}")));
+    }
+    let missing = |key: &&&str| !operation.optional.iter().any(|optional| optional == *key) && parameters.get(**key).is_none_or(Value::is_null);
+    if let Some(missing) = expected.iter().find(missing) {
+        return Err(Error::invalid_argument(format!("parameter {missing:?} is missing: operation {name} needs it")));
+    }
+    let mut scope = profile.scope(source.core.clock.now().unix().as_millis());
+    for (key, value) in parameters {
+        scope.set(key, Bound::Json(value.clone()));
+    }
+    let mut url = attach::resolve(profile, &render(&operation.path, &scope, Place::Path, "path")?)?;
+    append_query(&mut url, &operation.query, &scope)?;
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    for (header, template) in &operation.headers {
+        if let Some(value) = template.render(&scope, Place::Header)? {
+            headers.insert(header_name(header)?, header_value(header, &value)?);
+        }
+    }
+    let body = match &operation.json {
+        Some(template) => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            template.render(&scope)?.map(|body| body.to_string().into_bytes())
+        }
+        None => None,
+    };
+    Ok(HttpRequest { method: operation.method.http(), url, headers, body, timeout: None, max_body: source.core.max_answer })
+}
+
+/// An API's refusal as an error; its body is quoted only where it has the members of RFC 6749 5.2.
+fn refused(source: &Source, profile: &Profile, name: &str, response: &HttpResponse) -> Error {
+    let (code, advice) = match response.status {
+        401 => (ErrorCode::AccessDenied, "rejects the token, a fresh one too"),
+        403 => (ErrorCode::AccessDenied, "refuses: this token's owner lacks the permission"),
+        429 => (ErrorCode::RateLimited, "asks for fewer requests"),
+        300..400 => (ErrorCode::Protocol, "redirects, which is never followed"),
+        400..500 => (ErrorCode::InvalidArgument, "refuses the call: check its parameters"),
+        500.. => (ErrorCode::ServerError, "failed"),
+        _ => (ErrorCode::Protocol, "answered with a status that makes no sense"),
+    };
+    let answer = &profile.provider.definition().answer;
+    let body = json::parse(&response.body, true).ok();
+    let said = |at: &str, limit: usize| {
+        let text = body.as_ref()?.pointer(at)?.as_str()?;
+        Some(profile.mask().clean(text, limit))
+    };
+    let word = said(&answer.error.0, 65).filter(|word| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_graphic()));
+    let now = source.core.clock.now().unix();
+    Error::new(code, format!("operation {name}: the API {advice}"))
+        .with_status(response.status)
+        .with_server(word, said(&answer.error_description.0, 256))
+        .with_retry_after(response::retry_after(response, now))
+}

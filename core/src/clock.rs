@@ -1,0 +1,319 @@
+//! Time: which clocks decide over a token, and a manual one for tests (DESIGN.md 4, "Clocks").
+//!
+//! Token life is kept on the suspend-aware clock (BOOTTIME) *and* the wall clock; whichever ends first ends the token. The
+//! hot path reads two cheaper ones instead: the coarse monotonic clock and `time()`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::error::{Error, Result};
+
+const NANOS: u64 = 1_000_000_000;
+/// The manual clock starts here, so that subtracting from it cannot reach below zero.
+const MANUAL_START_NS: u64 = 1_000_000 * NANOS;
+
+/// The clock of an engine: the system's, or a manual one that only `advance` moves.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Kind);
+
+#[derive(Clone, Debug, Default)]
+enum Kind {
+    #[default]
+    System,
+    Manual(Arc<ManualClock>),
+}
+
+#[derive(Debug)]
+struct ManualClock {
+    ns: AtomicU64,
+    /// Wall time minus manual time, fixed at the start.
+    wall_offset_ns: u64,
+}
+
+/// One reading of all clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    boot_ns: u64,
+    mono_ns: u64,
+    wall_ns: u64,
+}
+
+/// A point in time ahead, on each clock. It has passed as soon as one of them says so: a suspended machine, a frozen
+/// container and a wall clock stepped forward all end a token; a step backwards changes nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    boot_ns: u64,
+    wall_ns: u64,
+}
+
+/// A deadline as the hot path compares it: one tick early on the coarse clock, rough on the wall clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HotDeadline {
+    mono_ns: u64,
+    wall_s: i64,
+}
+
+impl Clock {
+    /// The system's clocks.
+    pub fn system() -> Clock {
+        Clock(Kind::System)
+    }
+
+    /// A clock that starts at the present time and moves only by [`Clock::advance`]; for tests.
+    pub fn manual() -> Clock {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+        let offset = wall.saturating_sub(MANUAL_START_NS);
+        Clock(Kind::Manual(Arc::new(ManualClock { ns: AtomicU64::new(MANUAL_START_NS), wall_offset_ns: offset })))
+    }
+
+    /// Whether this clock is moved by hand.
+    pub fn is_manual(&self) -> bool {
+        matches!(self.0, Kind::Manual(_))
+    }
+
+    /// Moves a manual clock forward.
+    ///
+    /// # Errors
+    /// `unsupported` on the system's clock.
+    pub fn advance(&self, by: Duration) -> Result<()> {
+        match &self.0 {
+            Kind::System => Err(Error::new(
+                crate::error::ErrorCode::Unsupported,
+                "the clock is the system's: set testing.clock = \"manual\" to move it by hand",
+            )),
+            Kind::Manual(manual) => {
+                manual.ns.fetch_add(nanos(by), Ordering::SeqCst);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        match &self.0 {
+            Kind::System => Moment {
+                boot_ns: system::read(libc::CLOCK_BOOTTIME),
+                mono_ns: system::read(libc::CLOCK_MONOTONIC),
+                wall_ns: system::read(libc::CLOCK_REALTIME),
+            },
+            Kind::Manual(manual) => {
+                let ns = manual.ns.load(Ordering::SeqCst);
+                Moment { boot_ns: ns, mono_ns: ns, wall_ns: ns + manual.wall_offset_ns }
+            }
+        }
+    }
+
+    /// Whether the hot path must stop serving.
+    #[inline]
+    pub(crate) fn hot_passed(&self, deadline: &HotDeadline) -> bool {
+        match &self.0 {
+            Kind::System => {
+                system::read(libc::CLOCK_MONOTONIC_COARSE) >= deadline.mono_ns || system::wall_seconds() >= deadline.wall_s
+            }
+            Kind::Manual(manual) => manual.ns.load(Ordering::Relaxed) >= deadline.mono_ns,
+        }
+    }
+
+    pub(crate) fn hot(&self, deadline: &Deadline) -> HotDeadline {
+        let now = self.now();
+        let left = deadline.boot_ns.saturating_sub(now.boot_ns);
+        let tick = if self.is_manual() { 0 } else { system::coarse_tick_ns() };
+        HotDeadline {
+            mono_ns: (now.mono_ns + left).saturating_sub(tick),
+            wall_s: (deadline.wall_ns.div_ceil(NANOS)) as i64,
+        }
+    }
+
+    /// Waits. A manual clock has nobody else to wait for: a pause inside a renewal moves it forward by the pause's length.
+    pub(crate) async fn sleep(&self, pause: Duration) {
+        match &self.0 {
+            Kind::System => tokio::time::sleep(pause).await,
+            Kind::Manual(manual) => {
+                manual.ns.fetch_add(nanos(pause), Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// What the hot path costs at least: the two clock reads alone. For benchmarks, as the floor to compare with.
+    #[doc(hidden)]
+    pub fn read_hot_clocks() -> (u64, i64) {
+        (system::read(libc::CLOCK_MONOTONIC_COARSE), system::wall_seconds())
+    }
+}
+
+impl Moment {
+    pub(crate) fn after(&self, wait: Duration) -> Deadline {
+        Deadline {
+            boot_ns: self.boot_ns.saturating_add(nanos(wait)),
+            wall_ns: self.wall_ns.saturating_add(nanos(wait)),
+        }
+    }
+
+    /// The moment `age` earlier.
+    pub(crate) fn before(&self, age: Duration) -> Moment {
+        let age = nanos(age);
+        Moment {
+            boot_ns: self.boot_ns.saturating_sub(age),
+            mono_ns: self.mono_ns.saturating_sub(age),
+            wall_ns: self.wall_ns.saturating_sub(age),
+        }
+    }
+
+    /// A deadline that no clock reaches.
+    pub(crate) fn never() -> Deadline {
+        Deadline { boot_ns: u64::MAX, wall_ns: u64::MAX }
+    }
+
+    pub(crate) fn boot_ns(&self) -> u64 {
+        self.boot_ns
+    }
+
+    pub(crate) fn since(&self, earlier: &Moment) -> Duration {
+        Duration::from_nanos(self.boot_ns.saturating_sub(earlier.boot_ns))
+    }
+
+    pub(crate) fn unix(&self) -> Duration {
+        Duration::from_nanos(self.wall_ns)
+    }
+}
+
+impl Deadline {
+    pub(crate) fn passed(&self, now: &Moment) -> bool {
+        now.boot_ns >= self.boot_ns || now.wall_ns >= self.wall_ns
+    }
+
+    /// What is left on the clock that ends first.
+    pub(crate) fn left(&self, now: &Moment) -> Duration {
+        let boot = self.boot_ns.saturating_sub(now.boot_ns);
+        Duration::from_nanos(boot.min(self.wall_ns.saturating_sub(now.wall_ns)))
+    }
+
+    pub(crate) fn minus(&self, by: Duration) -> Deadline {
+        Deadline { boot_ns: self.boot_ns.saturating_sub(nanos(by)), wall_ns: self.wall_ns.saturating_sub(nanos(by)) }
+    }
+
+    pub(crate) fn boot_ns(&self) -> u64 {
+        self.boot_ns
+    }
+
+    pub(crate) fn unix(&self) -> Duration {
+        Duration::from_nanos(self.wall_ns)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2)
+}
+
+/// The calls to the operating system; both clock reads are served by the vDSO without entering the kernel.
+#[allow(unsafe_code)]
+mod system {
+    use std::sync::OnceLock;
+
+    use super::NANOS;
+
+    #[inline]
+    pub(super) fn read(clock: libc::clockid_t) -> u64 {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is a valid, writable timespec for the length of the call.
+        let failed = unsafe { libc::clock_gettime(clock, &mut time) };
+        debug_assert_eq!(failed, 0, "the clocks used here exist on every supported kernel");
+        time.tv_sec as u64 * NANOS + time.tv_nsec as u64
+    }
+
+    #[inline]
+    pub(super) fn wall_seconds() -> i64 {
+        // SAFETY: a null pointer is allowed; the result is returned only.
+        unsafe { libc::time(std::ptr::null_mut()) }
+    }
+
+    pub(super) fn coarse_tick_ns() -> u64 {
+        static TICK: OnceLock<u64> = OnceLock::new();
+        *TICK.get_or_init(|| {
+            let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: `time` is a valid, writable timespec for the length of the call.
+            let failed = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
+            if failed == 0 { time.tv_sec as u64 * NANOS + time.tv_nsec as u64 } else { 10_000_000 }
+        })
+    }
+}
+
+/// A timer on the suspend-aware clock: a machine that slept past the moment wakes it at once.
+pub(crate) struct BootTimer(tokio::io::unix::AsyncFd<rustix::fd::OwnedFd>);
+
+impl BootTimer {
+    /// Must be called inside the runtime.
+    pub(crate) fn new() -> std::io::Result<BootTimer> {
+        use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
+        let fd = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        #[allow(unsafe_code)]
+        // SAFETY: the descriptor is owned by the registration, closed by nobody else, and stays open as long as it lives.
+        let registered = unsafe { tokio::io::unix::AsyncFd::register(fd) };
+        Ok(BootTimer(registered.map_err(std::io::Error::from)?))
+    }
+
+    /// Waits until the boot clock reaches `boot_ns`.
+    pub(crate) async fn sleep_until(&self, boot_ns: u64) -> std::io::Result<()> {
+        use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
+        let at = boot_ns.max(1);
+        let setting = Itimerspec {
+            it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+            it_value: Timespec { tv_sec: (at / NANOS) as i64, tv_nsec: (at % NANOS) as _ },
+        };
+        timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::ABSTIME, &setting)?;
+        loop {
+            let mut ready = self.0.readable().await?;
+            let mut count = [0u8; 8];
+            match ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut count)?)) {
+                Ok(read) => return read.map(|_| ()),
+                Err(_would_block) => continue,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(boot: u64, wall: u64) -> Moment {
+        Moment { boot_ns: boot * NANOS, mono_ns: boot * NANOS, wall_ns: wall * NANOS }
+    }
+
+    #[test]
+    fn a_wall_clock_stepped_back_neither_kills_nor_prolongs() {
+        // fault 43
+        let deadline = at(100, 10_000).after(Duration::from_secs(60));
+        assert!(!deadline.passed(&at(159, 5_000)));
+        assert!(deadline.passed(&at(160, 5_000)));
+        assert_eq!(deadline.left(&at(110, 5_000)), Duration::from_secs(50));
+    }
+
+    #[test]
+    fn a_wall_clock_stepped_forward_and_a_suspend_both_end_it() {
+        let deadline = at(100, 10_000).after(Duration::from_secs(60));
+        assert!(deadline.passed(&at(101, 10_060)));
+        assert!(deadline.passed(&at(160, 10_001)));
+    }
+
+    #[test]
+    fn the_hot_deadline_is_never_later_than_the_real_one() {
+        let clock = Clock::system();
+        let hot = clock.hot(&clock.now().after(Duration::ZERO));
+        assert!(clock.hot_passed(&hot));
+        let hot = clock.hot(&clock.now().after(Duration::from_secs(60)));
+        assert!(!clock.hot_passed(&hot));
+    }
+
+    #[test]
+    fn a_manual_clock_moves_only_by_hand() {
+        let clock = Clock::manual();
+        let deadline = clock.now().after(Duration::from_secs(10));
+        clock.advance(Duration::from_secs(9)).unwrap();
+        assert!(!deadline.passed(&clock.now()));
+        clock.advance(Duration::from_secs(1)).unwrap();
+        assert!(deadline.passed(&clock.now()));
+        assert!(Clock::system().advance(Duration::from_secs(1)).is_err());
+    }
+}

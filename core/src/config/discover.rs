@@ -1,0 +1,93 @@
+//! Where a configuration is looked for, and whose file is trusted.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Where to look when no file is named.
+#[derive(Clone, Debug)]
+pub struct Discovery {
+    /// The value of `QAUTH_CONFIG`: a file that must exist.
+    pub named: Option<PathBuf>,
+    /// A `qauth.toml` in the working directory; the command line only.
+    pub working_directory: Option<PathBuf>,
+    /// The XDG folder: its `qauth.toml` and `profiles.d/*.toml`.
+    pub folder: Option<PathBuf>,
+}
+
+pub(crate) struct Found {
+    pub(crate) path: PathBuf,
+    pub(crate) exists: bool,
+    /// By `QAUTH_CONFIG`: as trusted as an argument.
+    pub(crate) named: bool,
+    pub(crate) profiles: Vec<PathBuf>,
+}
+
+impl Discovery {
+    /// `QAUTH_CONFIG`, then `$XDG_CONFIG_HOME/qauth` or `~/.config/qauth`.
+    pub fn from_env() -> Discovery {
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let folder = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
+        Discovery {
+            named: std::env::var_os("QAUTH_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from),
+            working_directory: None,
+            folder: folder.map(|folder| folder.join("qauth")),
+        }
+    }
+
+    /// Also `./qauth.toml`, before the XDG folder.
+    pub fn with_working_directory(mut self, folder: impl Into<PathBuf>) -> Discovery {
+        self.working_directory = Some(folder.into());
+        self
+    }
+
+    pub(crate) fn find(&self) -> Result<Option<Found>> {
+        if let Some(path) = &self.named {
+            return Ok(Some(Found { path: path.clone(), exists: true, named: true, profiles: profiles_beside(path)? }));
+        }
+        let local = self.working_directory.as_ref().map(|folder| folder.join("qauth.toml"));
+        if let Some(path) = local.filter(|path| path.exists()) {
+            check_owner(&path)?;
+            return Ok(Some(Found { path, exists: true, named: false, profiles: Vec::new() }));
+        }
+        let Some(path) = self.folder.as_ref().map(|folder| folder.join("qauth.toml")) else { return Ok(None) };
+        let profiles = profiles_beside(&path)?;
+        let exists = path.exists();
+        if exists {
+            check_owner(&path)?;
+        }
+        Ok((exists || !profiles.is_empty()).then_some(Found { path, exists, named: false, profiles }))
+    }
+}
+
+/// `profiles.d/*.toml` beside a configuration, in the order of their names.
+fn profiles_beside(path: &Path) -> Result<Vec<PathBuf>> {
+    let folder = path.parent().unwrap_or(Path::new("")).join("profiles.d");
+    let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(Vec::new()) };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    for file in &files {
+        let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        super::check_profile_name(name)?;
+        check_owner(file)?;
+    }
+    Ok(files)
+}
+
+/// A file that was found, not named, could send credentials anywhere: only the user's own, that nobody else can write.
+fn check_owner(path: &Path) -> Result<()> {
+    let refuse = |why: &str| Error::config(format!("the configuration {}: {why}", path.display()));
+    let meta = std::fs::metadata(path).map_err(|error| refuse(&error.kind().to_string()))?;
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me && meta.uid() != 0 {
+        return Err(refuse("belongs to another user; name it with QAUTH_CONFIG if you trust it"));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(refuse("can be written by others; chmod go-w it"));
+    }
+    Ok(())
+}

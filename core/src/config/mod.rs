@@ -1,0 +1,248 @@
+//! `qauth.toml` and its like: finding it, trusting it, and what it may say (DESIGN.md 8).
+
+mod discover;
+mod reference;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+pub use discover::Discovery;
+pub(crate) use reference::{Resolved, Trust, WatchedFile, check_text, resolve};
+
+use crate::clock::Clock;
+use crate::duration;
+use crate::error::{Error, ErrorCode, Result};
+use crate::transport::TransportOptions;
+
+/// A parsed configuration: checked in shape, its secrets not yet read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) profiles: IndexMap<String, ProfileInput>,
+    /// `[providers.name]` tables.
+    pub(crate) providers: IndexMap<String, Value>,
+    pub(crate) transport: TransportOptions,
+    /// The most that an API answer may hold, in decoded bytes.
+    pub(crate) max_answer: usize,
+    pub(crate) clock: Clock,
+    pub(crate) trust: Arc<Trust>,
+}
+
+/// One profile as it was written.
+#[derive(Clone)]
+pub(crate) struct ProfileInput {
+    pub(crate) name: String,
+    pub(crate) table: Map<String, Value>,
+    pub(crate) trust: Arc<Trust>,
+    /// No configuration names it: its credentials come from the process environment.
+    pub(crate) implicit: bool,
+}
+
+impl std::fmt::Debug for ProfileInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ProfileInput({:?})", self.name)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    profiles: IndexMap<String, Map<String, Value>>,
+    #[serde(default)]
+    providers: IndexMap<String, Value>,
+    #[serde(default)]
+    store: StoreTable,
+    #[serde(default)]
+    transport: TransportTable,
+    #[serde(default)]
+    testing: TestingTable,
+    #[serde(default)]
+    allow_commands: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoreTable {
+    #[serde(default)]
+    kind: Option<StoreKind>,
+    #[serde(default)]
+    encryption_key: Option<String>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum StoreKind {
+    #[default]
+    Memory,
+    File,
+    Redis,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TransportTable {
+    #[serde(default)]
+    ca_file: Option<PathBuf>,
+    #[serde(default)]
+    proxy: Option<String>,
+    #[serde(default, deserialize_with = "duration::optional")]
+    connect_timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "duration::optional")]
+    timeout: Option<Duration>,
+    #[serde(default)]
+    max_answer_bytes: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestingTable {
+    #[serde(default)]
+    clock: ClockKind,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ClockKind {
+    #[default]
+    System,
+    Manual,
+}
+
+/// 1 MiB, unless `transport.max_answer_bytes` says otherwise.
+pub(crate) const DEFAULT_MAX_ANSWER: usize = 1024 * 1024;
+
+impl Config {
+    /// No file at all: defaults, and providers by name with credentials from the environment.
+    pub(crate) fn empty() -> Config {
+        Config { max_answer: DEFAULT_MAX_ANSWER, ..Config::default() }
+    }
+
+    pub(crate) fn from_toml(text: &str) -> Result<Config> {
+        Self::from_value(crate::document::from_toml(text, "configuration")?, Trust::default())
+    }
+
+    pub(crate) fn from_json(text: &str) -> Result<Config> {
+        Self::from_value(crate::document::from_json(text, "configuration")?, Trust::default())
+    }
+
+    /// A file that the caller named: TOML, or JSON where its name ends in `.json`.
+    pub(crate) fn from_file(path: &Path) -> Result<Config> {
+        let folder = path.parent().map(Path::to_owned);
+        Self::from_value(read(path)?, Trust { folder, ..Trust::default() })
+    }
+
+    /// The file that [`Discovery`] finds and the profiles beside it, or an empty configuration.
+    pub(crate) fn discover(discovery: &Discovery) -> Result<Config> {
+        let Some(found) = discovery.find()? else { return Ok(Config::empty()) };
+        let folder = found.path.parent().map(Path::to_owned);
+        let trust = Trust { folder, discovered: !found.named, ..Trust::default() };
+        let mut config = match found.exists {
+            true => Self::from_value(read(&found.path)?, trust)?,
+            false => Config { trust: Arc::new(trust), ..Config::empty() },
+        };
+        for path in found.profiles {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+            let Value::Object(table) = read(&path)? else { continue };
+            let input = ProfileInput { name: name.clone(), table, trust: config.trust.clone(), implicit: false };
+            if config.profiles.insert(name.clone(), input).is_some() {
+                return Err(Error::config(format!("profiles.{name}: is given in {} too; keep one", path.display())));
+            }
+        }
+        Ok(config)
+    }
+
+    pub(crate) fn from_value(value: Value, trust: Trust) -> Result<Config> {
+        let document: Document = crate::document::typed(value, "configuration")?;
+        match document.store.kind.unwrap_or_default() {
+            StoreKind::Memory => {}
+            StoreKind::File | StoreKind::Redis => {
+                return Err(Error::new(
+                    ErrorCode::Unsupported,
+                    "store.kind: this version keeps tokens in memory only; use \"memory\" or leave it out",
+                ));
+            }
+        }
+        if document.store.encryption_key.is_some() {
+            return Err(Error::config("store.encryption_key: the memory store writes nothing that could be encrypted"));
+        }
+        let trust = Arc::new(Trust { commands: document.allow_commands, ..trust });
+        let profiles = document
+            .profiles
+            .into_iter()
+            .map(|(name, table)| {
+                check_profile_name(&name)?;
+                let input = ProfileInput { name: name.clone(), table, trust: trust.clone(), implicit: false };
+                Ok((name, input))
+            })
+            .collect::<Result<_>>()?;
+        let defaults = TransportOptions::default();
+        let table = document.transport;
+        Ok(Config {
+            profiles,
+            providers: document.providers,
+            transport: TransportOptions {
+                ca_file: table.ca_file.map(|file| trust.folder.as_deref().unwrap_or(Path::new("")).join(file)),
+                proxy: table.proxy,
+                connect_timeout: positive(table.connect_timeout, "transport.connect_timeout")?.unwrap_or(defaults.connect_timeout),
+                timeout: positive(table.timeout, "transport.timeout")?.unwrap_or(defaults.timeout),
+            },
+            max_answer: match table.max_answer_bytes {
+                Some(0) => return Err(Error::config("transport.max_answer_bytes: must be above 0")),
+                Some(bytes) => bytes,
+                None => DEFAULT_MAX_ANSWER,
+            },
+            clock: match document.testing.clock {
+                ClockKind::System => Clock::system(),
+                ClockKind::Manual => Clock::manual(),
+            },
+            trust,
+        })
+    }
+}
+
+/// Profile names appear in file names, URLs of tools and messages.
+pub(crate) fn check_profile_name(name: &str) -> Result<()> {
+    let fine = !name.is_empty()
+        && name.len() <= 128
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    match fine {
+        true => Ok(()),
+        false => Err(Error::config(format!(
+            "profiles.{:?}: a profile's name is letters, digits, -, _ and ., at most 128, beginning with a letter or digit",
+            name.chars().take(40).collect::<String>()
+        ))),
+    }
+}
+
+fn positive(value: Option<Duration>, at: &str) -> Result<Option<Duration>> {
+    match value {
+        Some(Duration::ZERO) => Err(Error::config(format!("{at}: must be above 0"))),
+        other => Ok(other),
+    }
+}
+
+fn read(path: &Path) -> Result<Value> {
+    let shown = path.display().to_string();
+    let fail = |why: String| Error::config(format!("the configuration {shown}: {why}"));
+    let meta = std::fs::metadata(path).map_err(|error| fail(error.kind().to_string()))?;
+    if !meta.is_file() {
+        return Err(fail("is not a regular file".into()));
+    }
+    if meta.len() > crate::document::MAX_BYTES as u64 {
+        return Err(fail("is larger than 4 MiB".into()));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| fail(error.kind().to_string()))?;
+    match path.extension().is_some_and(|extension| extension == "json") {
+        true => crate::document::from_json(&text, &shown),
+        false => crate::document::from_toml(&text, &shown),
+    }
+}
+
+#[cfg(test)]
+mod tests;

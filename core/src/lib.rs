@@ -1,0 +1,54 @@
+//! qauth-core: one token engine that every language borrows.
+//!
+//! An [`Engine`] holds profiles; a [`TokenSource`] is one profile's live object and gives valid tokens: obtained once,
+//! cached, renewed before their end, shared by everybody who asks.
+//!
+//! ```no_run
+//! use qauth_core::{Engine, TokenOptions};
+//!
+//! let engine = Engine::from_file("qauth.toml")?;
+//! let source = engine.source("pricing")?;
+//! let token = source.token_blocking(TokenOptions::default())?;
+//! println!("valid for {:?}", token.expires_in());
+//! # Ok::<(), qauth_core::Error>(())
+//! ```
+#![deny(unsafe_code)]
+
+mod attach;
+mod block;
+mod call;
+mod clock;
+mod config;
+mod document;
+mod duration;
+mod engine;
+mod error;
+mod forkcell;
+mod json;
+mod profile;
+mod provider;
+mod refresh;
+mod request;
+mod response;
+mod runtime;
+mod schedule;
+mod secret;
+mod source;
+mod store;
+mod token;
+mod transport;
+mod url_rules;
+mod windows;
+
+pub use attach::Headers;
+pub use call::{CallResult, Request, Response};
+pub use clock::Clock;
+pub use config::Discovery;
+pub use engine::{Engine, TokenOptions, TokenRef, TokenSource};
+pub use error::{Error, ErrorCode, Result};
+pub use provider::{FieldInfo, OperationInfo, Provider};
+pub use secret::Secret;
+pub use token::Token;
+
+/// This library's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,499 @@
+//! A profile: provider, environment, credentials and overrides; parsed, checked, immutable.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ring::digest;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::config::{ProfileInput, Resolved, WatchedFile, check_text, resolve};
+use crate::duration;
+use crate::error::{Error, Result};
+use crate::provider::{Bound, ClientAuth, Field, Grant, GrantKind, PROFILE_KEYS, Place, Provider, Scope, Template};
+use crate::secret::{Mask, Secret};
+use crate::url_rules;
+
+/// When a token is renewed (DESIGN.md 4, "Modes").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    /// A timer at `refresh_at`, if the token was used since it was obtained.
+    Background,
+    /// No timer: the first caller after `stale_at` renews.
+    OnDemand,
+    /// A timer until close.
+    Always,
+}
+
+/// One named use of a provider, ready to build requests from.
+#[derive(Clone)]
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    pub(crate) provider: Provider,
+    pub(crate) grant: GrantKind,
+    pub(crate) base_url: Option<String>,
+    pub(crate) api_base_url: Option<String>,
+    pub(crate) allowed_hosts: Vec<Url>,
+    pub(crate) narrowing: Narrowing,
+    pub(crate) client_auth: Option<ClientAuth>,
+    pub(crate) mode: Mode,
+    pub(crate) buffer: Option<Duration>,
+    pub(crate) ahead: Option<Duration>,
+    pub(crate) max_lifetime: Duration,
+    pub(crate) default_lifetime: Option<Duration>,
+    pub(crate) timeout: Duration,
+    values: BTreeMap<String, FieldValue>,
+    input: ProfileInput,
+}
+
+/// What a token is narrowed to: RFC 6749 3.3 `scope`, `audience` (RFC 8693), `resource` (RFC 8707).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Narrowing {
+    pub(crate) scope: Option<String>,
+    pub(crate) audience: Option<String>,
+    pub(crate) resource: Option<String>,
+}
+
+#[derive(Clone)]
+struct FieldValue {
+    value: Secret,
+    secret: bool,
+    file: Option<WatchedFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    #[serde(default)]
+    environment: Option<String>,
+    #[serde(default)]
+    grant: Option<String>,
+    #[serde(default)]
+    base_url: Option<String>,
+    #[serde(default)]
+    api_base_url: Option<String>,
+    #[serde(default)]
+    allowed_hosts: Vec<String>,
+    #[serde(default)]
+    scope: Option<String>,
+    #[serde(default)]
+    audience: Option<String>,
+    #[serde(default)]
+    resource: Option<String>,
+    #[serde(default)]
+    mode: Option<Mode>,
+    #[serde(default, deserialize_with = "duration::optional")]
+    buffer: Option<Duration>,
+    #[serde(default, deserialize_with = "duration::optional")]
+    ahead: Option<Duration>,
+    #[serde(default, deserialize_with = "duration::optional")]
+    max_lifetime: Option<Duration>,
+    #[serde(default, deserialize_with = "duration::optional")]
+    default_lifetime: Option<Duration>,
+    #[serde(default, deserialize_with = "duration::optional")]
+    timeout: Option<Duration>,
+    #[serde(default)]
+    client_auth: Option<ClientAuth>,
+}
+
+/// `max_lifetime` where nobody says otherwise: an absurd answer is cut to this.
+const MAX_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+
+impl Profile {
+    /// Checks a profile against its provider and reads its secrets.
+    pub(crate) fn build(input: &ProfileInput, provider: &Provider, call_timeout: Duration) -> Result<Profile> {
+        Builder { input, provider }.build(call_timeout).map_err(|error| error.about(&input.name, provider.name()))
+    }
+
+    /// The same profile with some of its keys replaced (`source.update`).
+    pub(crate) fn updated(&self, changes: &Map<String, Value>) -> Result<Profile> {
+        let mut input = self.input.clone();
+        for (key, value) in changes {
+            if key == "provider" {
+                return Err(Error::invalid_argument("provider: cannot be changed by update; make a new source").about(&self.name, self.provider.name()));
+            }
+            input.table.insert(key.clone(), value.clone());
+        }
+        let mut profile = Profile::build(&input, &self.provider, self.timeout)?;
+        profile.narrowing = self.narrowing.clone();
+        Ok(profile)
+    }
+
+    /// The same profile with its secrets read again, if a `file:` one has changed since; an unreadable one changes nothing.
+    pub(crate) fn with_changed_files(&self) -> Option<Profile> {
+        let changed = self.values.values().any(|field| field.file.as_ref().is_some_and(WatchedFile::changed));
+        if !changed {
+            return None;
+        }
+        let mut profile = Profile::build(&self.input, &self.provider, self.timeout).ok()?;
+        profile.narrowing = self.narrowing.clone();
+        Some(profile)
+    }
+
+    /// The same profile narrowed further.
+    pub(crate) fn narrowed(&self, narrowing: Narrowing) -> Result<Profile> {
+        for (name, value) in [("scope", &narrowing.scope), ("audience", &narrowing.audience), ("resource", &narrowing.resource)] {
+            if let Some(value) = value {
+                check_text(value, name).map_err(|error| Error::invalid_argument(error.message()).about(&self.name, self.provider.name()))?;
+                self.check_narrowing(name)?;
+            }
+        }
+        let mut profile = self.clone();
+        profile.narrowing = Narrowing {
+            scope: narrowing.scope.map(|scope| canonical_scope(&scope)).or_else(|| self.narrowing.scope.clone()),
+            audience: narrowing.audience.or_else(|| self.narrowing.audience.clone()),
+            resource: narrowing.resource.or_else(|| self.narrowing.resource.clone()),
+        };
+        Ok(profile)
+    }
+
+    fn check_narrowing(&self, name: &str) -> Result<()> {
+        match grant_variables(self.grant_definition()).contains(name) {
+            true => Ok(()),
+            false => Err(Error::config(format!("{name}: grant {} of this provider does not send it", self.grant.name()))
+                .about(&self.name, self.provider.name())),
+        }
+    }
+
+    pub(crate) fn grant_definition(&self) -> &Grant {
+        &self.provider.definition().grants[&self.grant]
+    }
+
+    /// The provider's refresh request, if it has one and this grant can use it.
+    pub(crate) fn refresh_definition(&self) -> Option<&Grant> {
+        match self.grant {
+            GrantKind::Static => None,
+            _ => self.provider.definition().grants.get(&GrantKind::RefreshToken),
+        }
+    }
+
+    pub(crate) fn rotates(&self) -> bool {
+        self.provider.definition().lifetime.rotates
+    }
+
+    pub(crate) fn single_session(&self) -> bool {
+        self.provider.definition().lifetime.single_session
+    }
+
+    /// The values for templates: credentials, variables and what the token is narrowed to.
+    pub(crate) fn scope(&self, unix_ms: u128) -> Scope {
+        let mut scope = Scope { unix_ms, ..Scope::default() };
+        for (name, field) in &self.values {
+            scope.set(name, Bound::Secret(field.value.clone()));
+        }
+        let narrowing = &self.narrowing;
+        for (name, value) in
+            [("scope", &narrowing.scope), ("audience", &narrowing.audience), ("resource", &narrowing.resource)]
+        {
+            if let Some(value) = value {
+                scope.set(name, value.as_str());
+            }
+        }
+        scope
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<&Secret> {
+        self.values.get(name).map(|field| &field.value)
+    }
+
+    /// A mask that knows this profile's secrets.
+    pub(crate) fn mask(&self) -> Mask {
+        let mut mask = Mask::default();
+        for field in self.values.values().filter(|field| field.secret) {
+            mask.add(field.value.expose());
+        }
+        mask
+    }
+
+    /// Tells one set of secrets from another without holding them.
+    pub(crate) fn secret_fingerprint(&self) -> String {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for (name, field) in self.values.iter().filter(|(_, field)| field.secret) {
+            for part in [name.as_bytes(), field.value.expose().as_bytes()] {
+                context.update(&(part.len() as u64).to_be_bytes());
+                context.update(part);
+            }
+        }
+        context.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Everything that changes which token comes back, in a fixed order (DESIGN.md 5).
+    pub(crate) fn identity(&self) -> Vec<String> {
+        let mut parts = vec![
+            self.provider.name().to_owned(),
+            self.base_url.clone().unwrap_or_default(),
+            self.grant.name().to_owned(),
+            self.narrowing.scope.clone().unwrap_or_default(),
+            self.narrowing.audience.clone().unwrap_or_default(),
+            self.narrowing.resource.clone().unwrap_or_default(),
+            self.secret_fingerprint(),
+        ];
+        for (name, field) in self.values.iter().filter(|(_, field)| !field.secret) {
+            parts.push(name.clone());
+            parts.push(field.value.expose().to_owned());
+        }
+        parts
+    }
+
+    /// Values that the vendor advises against, each with its advice.
+    pub(crate) fn advice(&self) -> Vec<(&str, &str)> {
+        let definition = self.provider.definition();
+        let fields = definition.credentials.iter().chain(&definition.variables);
+        fields
+            .filter_map(|(name, field)| {
+                let advised = field.advised.as_ref()?;
+                let value = self.value(name)?;
+                (!advised.pattern.matches(value.expose())).then_some((name.as_str(), advised.advice.as_str()))
+            })
+            .collect()
+    }
+}
+
+impl std::fmt::Debug for Profile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Profile({:?}, {:?})", self.name, self.provider.name())
+    }
+}
+
+struct Builder<'a> {
+    input: &'a ProfileInput,
+    provider: &'a Provider,
+}
+
+impl Builder<'_> {
+    fn build(&self, call_timeout: Duration) -> Result<Profile> {
+        let definition = self.provider.definition();
+        let (options, given) = self.split()?;
+        let grant = self.grant(&options)?;
+        let grant_definition = &definition.grants[&grant];
+        let environment = self.environment(&options)?;
+
+        let mut needed = grant_variables(grant_definition);
+        if grant != GrantKind::Static
+            && let Some(refresh) = definition.grants.get(&GrantKind::RefreshToken)
+        {
+            needed.extend(grant_variables(refresh));
+        }
+        needed.extend(definition.attach.headers.values().flat_map(Template::variables));
+        let url_templates = environment.iter().flat_map(|e| [&e.base_url, &e.api_base_url]).flatten();
+        let url_variables: BTreeSet<&str> = url_templates.flat_map(Template::variables).collect();
+        if options.base_url.is_none() {
+            needed.extend(&url_variables);
+        }
+        let mut usable: BTreeSet<&str> = needed.clone();
+        usable.extend(&url_variables);
+        usable.extend(definition.operations.values().flat_map(|operation| crate::provider::parameters(operation)));
+
+        let values = self.values(&given, &needed, &usable, grant)?;
+        let mut scope = Scope::default();
+        for (name, field) in &values {
+            scope.set(name, Bound::Secret(field.value.clone()));
+        }
+        let base_url = match &options.base_url {
+            Some(url) => Some(self.base(&self.text(url, "base_url")?, "base_url")?),
+            None => self.rendered(environment.and_then(|e| e.base_url.as_ref()), &scope, "base_url")?,
+        };
+        let api_base_url = match (&options.api_base_url, &options.base_url) {
+            (Some(url), _) => Some(self.base(&self.text(url, "api_base_url")?, "api_base_url")?),
+            (None, Some(_)) => base_url.clone(),
+            (None, None) => self
+                .rendered(environment.and_then(|e| e.api_base_url.as_ref()), &scope, "api_base_url")?
+                .or_else(|| base_url.clone()),
+        };
+        if base_url.is_none() && grant_definition.path.is_some() {
+            return Err(self.wrong("base_url", "is missing: the vendor documents no address for this environment, so the profile must give one"));
+        }
+        let narrowing = Narrowing {
+            scope: self.optional_text(options.scope.as_deref(), "scope")?.map(|scope| canonical_scope(&scope)),
+            audience: self.optional_text(options.audience.as_deref(), "audience")?,
+            resource: self.optional_text(options.resource.as_deref(), "resource")?,
+        };
+        if options.client_auth.is_some() && grant_definition.client_auth.is_none() {
+            return Err(self.wrong("client_auth", &format!("grant {} of this provider fixes how credentials are sent; remove it", grant.name())));
+        }
+        let lifetime = &definition.lifetime;
+        let profile = Profile {
+            name: self.input.name.clone(),
+            provider: self.provider.clone(),
+            grant,
+            base_url,
+            api_base_url,
+            allowed_hosts: self.allowed_hosts(&options.allowed_hosts)?,
+            client_auth: options.client_auth.or(grant_definition.client_auth),
+            mode: options.mode.unwrap_or(if lifetime.single_session { Mode::OnDemand } else { Mode::Background }),
+            buffer: options.buffer.or(lifetime.buffer),
+            ahead: options.ahead.or(lifetime.ahead),
+            max_lifetime: self.positive(options.max_lifetime, "max_lifetime")?.or(lifetime.max).unwrap_or(MAX_LIFETIME),
+            default_lifetime: self.positive(options.default_lifetime, "default_lifetime")?.or(lifetime.default),
+            timeout: self.positive(options.timeout, "timeout")?.unwrap_or(call_timeout),
+            narrowing: Narrowing::default(),
+            values,
+            input: self.input.clone(),
+        };
+        for (name, value) in [("scope", &narrowing.scope), ("audience", &narrowing.audience), ("resource", &narrowing.resource)] {
+            if value.is_some() {
+                profile.check_narrowing(name)?;
+            }
+        }
+        let profile = Profile { narrowing, ..profile };
+        for (name, advice) in profile.advice() {
+            tracing::warn!(profile = %profile.name, provider = profile.provider.name(), field = name, "{advice}");
+        }
+        Ok(profile)
+    }
+
+    /// Parts the profile's own keys from the provider's fields.
+    fn split(&self) -> Result<(Options, Map<String, Value>)> {
+        let mut options = Map::new();
+        let mut given = Map::new();
+        for (key, value) in &self.input.table {
+            match key.as_str() {
+                "provider" => {}
+                key if PROFILE_KEYS.contains(&key) => drop(options.insert(key.to_owned(), value.clone())),
+                key => drop(given.insert(key.to_owned(), value.clone())),
+            }
+        }
+        Ok((crate::document::typed(Value::Object(options), &self.at(""))?, given))
+    }
+
+    fn grant(&self, options: &Options) -> Result<GrantKind> {
+        let grants = &self.provider.definition().grants;
+        let possible = || grants.keys().filter(|kind| **kind != GrantKind::RefreshToken);
+        match &options.grant {
+            None => Ok(*possible().next().expect("a checked definition has a grant beside refresh_token")),
+            Some(name) => possible().find(|kind| kind.name() == name).copied().ok_or_else(|| {
+                let known: Vec<_> = possible().map(|kind| kind.name()).collect();
+                self.wrong("grant", &format!("this provider has no such grant; it has {}", known.join(", ")))
+            }),
+        }
+    }
+
+    fn environment(&self, options: &Options) -> Result<Option<&crate::provider::Environment>> {
+        let environments = &self.provider.definition().environments;
+        match &options.environment {
+            None => Ok(environments.values().next()),
+            Some(name) => environments.get(name).map(Some).ok_or_else(|| {
+                let known: Vec<_> = environments.keys().map(String::as_str).collect();
+                self.wrong("environment", &format!("this provider has no such environment; it has {}", known.join(", ")))
+            }),
+        }
+    }
+
+    fn values(
+        &self, given: &Map<String, Value>, needed: &BTreeSet<&str>, usable: &BTreeSet<&str>, grant: GrantKind,
+    ) -> Result<BTreeMap<String, FieldValue>> {
+        let definition = self.provider.definition();
+        let fields = || definition.variables.iter().chain(&definition.credentials);
+        for key in given.keys() {
+            if !fields().any(|(name, _)| name == key) {
+                let known: Vec<_> = fields().map(|(name, _)| name.as_str()).collect();
+                return Err(self.wrong(key, &format!(
+                    "is unknown to provider {:?}, which takes {} beside {}", self.provider.name(), known.join(", "), PROFILE_KEYS.join(", "))));
+            }
+            if !usable.contains(key.as_str()) {
+                return Err(self.wrong(key, &format!("is not used by grant {}; remove it, or set grant", grant.name())));
+            }
+        }
+        let mut values = BTreeMap::new();
+        for (name, field) in fields() {
+            let wanted = needed.contains(name.as_str());
+            let resolved = match given.get(name) {
+                Some(Value::String(text)) => Some(resolve(text, &self.at(name), &self.input.trust)?),
+                Some(_) => return Err(self.wrong(name, "has the wrong type; expected text")),
+                None if wanted => self.unwritten(name, field)?,
+                None => None,
+            };
+            let Some(Resolved { value, file }) = resolved else { continue };
+            if let Some(pattern) = field.pattern.as_ref().filter(|pattern| !pattern.matches(value.expose())) {
+                return Err(self.wrong(name, &format!("does not have the form the vendor documents: {}", pattern.as_str())));
+            }
+            values.insert(name.clone(), FieldValue { value, secret: field.secret, file });
+        }
+        Ok(values)
+    }
+
+    /// A field that the profile does not mention: from the process environment, or its default.
+    fn unwritten(&self, name: &str, field: &Field) -> Result<Option<Resolved>> {
+        if let Some(value) = field.env.as_ref().and_then(|env| std::env::var(env).ok()) {
+            check_text(&value, &format!("{} (from {})", self.at(name), field.env.as_deref().unwrap_or_default()))?;
+            return Ok(Some(Resolved { value: Secret::new(value), file: None }));
+        }
+        if let Some(default) = &field.default {
+            return Ok(Some(Resolved { value: Secret::new(default.as_str()), file: None }));
+        }
+        if field.optional {
+            return Ok(None);
+        }
+        let hint = field.env.as_ref().map(|env| format!(", or set the environment variable {env}")).unwrap_or_default();
+        Err(self.wrong(name, &format!("is missing: give it in the profile{hint}")))
+    }
+
+    fn rendered(&self, template: Option<&Template>, scope: &Scope, key: &str) -> Result<Option<String>> {
+        let Some(template) = template else { return Ok(None) };
+        let text = template.render(scope, Place::Host)?;
+        text.map(|text| self.base(&text, key)).transpose()
+    }
+
+    fn base(&self, text: &str, key: &str) -> Result<String> {
+        url_rules::base(text).map_err(|why| self.wrong(key, &why))
+    }
+
+    fn allowed_hosts(&self, list: &[String]) -> Result<Vec<Url>> {
+        list.iter()
+            .enumerate()
+            .map(|(index, text)| url_rules::origin(text).map_err(|why| self.wrong(&format!("allowed_hosts[{index}]"), &why)))
+            .collect()
+    }
+
+    fn text(&self, text: &str, key: &str) -> Result<String> {
+        Ok(resolve(text, &self.at(key), &self.input.trust)?.value.expose().to_owned())
+    }
+
+    fn optional_text(&self, text: Option<&str>, key: &str) -> Result<Option<String>> {
+        text.filter(|text| !text.is_empty()).map(|text| self.text(text, key)).transpose()
+    }
+
+    fn positive(&self, value: Option<Duration>, key: &str) -> Result<Option<Duration>> {
+        match value {
+            Some(Duration::ZERO) => Err(self.wrong(key, "must be above 0")),
+            other => Ok(other),
+        }
+    }
+
+    fn at(&self, key: &str) -> String {
+        let place = match self.input.implicit {
+            true => format!("provider {}", self.input.name),
+            false => format!("profiles.{}", self.input.name),
+        };
+        match key {
+            "" => place,
+            key if self.input.implicit => format!("{place}: {key}"),
+            key => format!("{place}.{key}"),
+        }
+    }
+
+    fn wrong(&self, key: &str, why: &str) -> Error {
+        Error::config(format!("{}: {why}", self.at(key)))
+    }
+}
+
+/// The variables that a grant's templates use.
+fn grant_variables(grant: &Grant) -> BTreeSet<&str> {
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    names.extend(grant.path.iter().chain(&grant.url).chain(&grant.token).flat_map(Template::variables));
+    names.extend(grant.query.values().chain(grant.headers.values()).flat_map(Template::variables));
+    names.extend(grant.form.iter().flatten().flat_map(|(_, value)| value.variables()));
+    names.extend(grant.json.iter().flat_map(|json| json.variables()));
+    names.extend(grant.basic.iter().flatten().map(String::as_str));
+    if grant.client_auth.is_some() {
+        names.extend(["client_id", "client_secret"]);
+    }
+    names
+}
+
+/// One space between scopes, so that two spellings of one scope share a token (fault 13).
+fn canonical_scope(scope: &str) -> String {
+    scope.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,191 @@
+//! Providers: one vendor's authentication as a declarative file, built in or the user's own (DESIGN.md 3).
+
+mod check;
+mod definition;
+mod template;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use include_dir::{Dir, include_dir};
+use serde_json::Value;
+
+pub(crate) use check::{PROFILE_KEYS, header_is_free};
+pub(crate) use definition::*;
+pub(crate) use template::{Bound, Place, Scope, Template, random_hex};
+
+use crate::document;
+use crate::error::{Error, Result};
+
+static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/providers");
+
+/// A checked provider definition. Cheap to clone.
+#[derive(Clone)]
+pub struct Provider {
+    definition: Arc<Definition>,
+    source: Arc<str>,
+}
+
+impl Provider {
+    /// The built-in provider of this name.
+    ///
+    /// # Errors
+    /// `config`: there is none; the message lists those there are.
+    pub fn built_in(name: &str) -> Result<Provider> {
+        built_in().get(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = built_in().keys().map(String::as_str).collect();
+            Error::config(format!(
+                "provider {name:?} is unknown: built in are {}; your own is a file (provider = \"./name.toml\") or a [providers.name] table",
+                known.join(", ")
+            ))
+        })
+    }
+
+    /// Every built-in provider, by name.
+    pub fn all() -> impl Iterator<Item = Provider> {
+        built_in().values().cloned()
+    }
+
+    /// Parses and checks a provider file (TOML). An unknown or unused key is an error that names it.
+    ///
+    /// # Errors
+    /// `config`, naming the key.
+    pub fn from_toml(text: &str) -> Result<Provider> {
+        let value = document::from_toml(text, "provider file")?;
+        Self::checked(value, text.into())
+    }
+
+    /// The same from a table of a configuration.
+    pub(crate) fn from_value(value: Value) -> Result<Provider> {
+        let source = serde_json::to_string_pretty(&value).unwrap_or_default();
+        Self::checked(value, source.into())
+    }
+
+    fn checked(value: Value, source: Arc<str>) -> Result<Provider> {
+        let at = value.get("name").and_then(Value::as_str).map_or_else(|| "provider".to_owned(), |name| format!("provider {name:?}"));
+        let definition: Definition = document::typed(value, &at)?;
+        check::check(&definition)?;
+        Ok(Provider { definition: Arc::new(definition), source })
+    }
+
+    /// Its name, as profiles write it.
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// One line for people.
+    pub fn description(&self) -> Option<&str> {
+        self.definition.description.as_deref()
+    }
+
+    /// The environments, the default one first.
+    pub fn environments(&self) -> impl Iterator<Item = &str> {
+        self.definition.environments.keys().map(String::as_str)
+    }
+
+    /// The ways to obtain a token, the default one first.
+    pub fn grants(&self) -> impl Iterator<Item = &'static str> {
+        self.definition.grants.keys().map(|kind| kind.name())
+    }
+
+    /// The named calls that it declares, each with its parameters.
+    pub fn operations(&self) -> impl Iterator<Item = OperationInfo<'_>> {
+        self.definition.operations.iter().map(|(name, operation)| OperationInfo {
+            name,
+            description: operation.description.as_deref(),
+            parameters: self
+                .call_parameters(operation)
+                .map(|parameter| (parameter, !operation.optional.iter().any(|optional| optional == parameter)))
+                .collect(),
+        })
+    }
+
+    /// What a profile of it must or may give.
+    pub fn fields(&self) -> impl Iterator<Item = FieldInfo<'_>> {
+        self.definition.variables.iter().chain(&self.definition.credentials).map(|(name, field)| FieldInfo {
+            name,
+            env: field.env.as_deref(),
+            secret: field.secret,
+            default: field.default.as_deref(),
+            description: field.description.as_deref(),
+        })
+    }
+
+    /// The file it was read from, word for word.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub(crate) fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// The parameters of an operation: the variables that neither the profile nor qauth gives.
+    pub(crate) fn call_parameters<'a>(&'a self, operation: &'a Operation) -> impl Iterator<Item = &'a str> {
+        parameters(operation).filter(|name| {
+            !self.definition.credentials.contains_key(*name) && !self.definition.variables.contains_key(*name)
+        })
+    }
+}
+
+impl std::fmt::Debug for Provider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Provider({:?})", self.name())
+    }
+}
+
+/// A named call, for listings.
+#[derive(Debug, Clone)]
+pub struct OperationInfo<'a> {
+    /// The name given to `call`.
+    pub name: &'a str,
+    /// One line for people.
+    pub description: Option<&'a str>,
+    /// The parameters, each with whether it must be given.
+    pub parameters: Vec<(&'a str, bool)>,
+}
+
+/// A credential or variable, for listings.
+#[derive(Debug, Clone)]
+pub struct FieldInfo<'a> {
+    /// The key in a profile.
+    pub name: &'a str,
+    /// The environment variable that gives it where no profile does.
+    pub env: Option<&'a str>,
+    /// Whether it must not be seen.
+    pub secret: bool,
+    /// What it is where nothing is said.
+    pub default: Option<&'a str>,
+    /// One line for people.
+    pub description: Option<&'a str>,
+}
+
+/// Every variable in an operation's templates, in order, each once.
+pub(crate) fn parameters(operation: &Operation) -> impl Iterator<Item = &str> {
+    let mut names: Vec<&str> = Vec::new();
+    let templates = operation.path.variables().chain(operation.query.values().flat_map(Template::variables));
+    let json = operation.json.iter().flat_map(|json| json.variables());
+    for name in templates.chain(operation.headers.values().flat_map(Template::variables)).chain(json) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.into_iter()
+}
+
+fn built_in() -> &'static BTreeMap<String, Provider> {
+    static PROVIDERS: OnceLock<BTreeMap<String, Provider>> = OnceLock::new();
+    PROVIDERS.get_or_init(|| {
+        BUILT_IN
+            .files()
+            .filter_map(|file| file.contents_utf8())
+            .map(|text| {
+                let provider = Provider::from_toml(text).expect("built-in provider files are checked by this crate's tests");
+                (provider.name().to_owned(), provider)
+            })
+            .collect()
+    })
+}
+
+#[cfg(test)]
+mod tests;

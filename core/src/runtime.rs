@@ -1,0 +1,156 @@
+//! The private tokio runtime: lazily started, one worker, a fresh one after fork, joined in bounded time at close.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle};
+
+use crate::clock::Clock;
+use crate::error::{Error, ErrorCode, Result};
+use crate::forkcell::ForkCell;
+use crate::schedule::Schedule;
+use crate::store::Store;
+use crate::transport::{Transport, TransportOptions};
+
+/// How long close waits for renewals that can simply be done again.
+const CLOSE: Duration = Duration::from_secs(1);
+/// How long it waits for one whose answer must not be lost: a rotating refresh or a session login on the wire.
+const CLOSE_CRITICAL: Duration = Duration::from_secs(2);
+
+/// What all sources of one engine share. It knows none of them.
+pub(crate) struct Core {
+    pub(crate) clock: Clock,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) max_answer: usize,
+    transport: ForkCell<Transport>,
+    transport_options: TransportOptions,
+    running: ForkCell<Running>,
+    closed: AtomicBool,
+}
+
+/// What belongs to one process and must never cross a fork.
+pub(crate) struct Running {
+    pub(crate) handle: Handle,
+    pub(crate) schedule: Arc<Schedule>,
+    runtime: Mutex<Option<tokio::runtime::Runtime>>,
+    critical: Critical,
+}
+
+/// Counts the requests on the wire whose answers must not be lost.
+#[derive(Default)]
+struct Critical {
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+/// Keeps close waiting while it lives.
+pub(crate) struct CriticalGuard<'a>(&'a Critical);
+
+impl Core {
+    pub(crate) fn new(clock: Clock, store: Box<dyn Store>, transport: TransportOptions, max_answer: usize) -> Result<Core> {
+        let core = Core {
+            clock,
+            store,
+            max_answer,
+            transport: ForkCell::new(),
+            transport_options: transport,
+            running: ForkCell::new(),
+            closed: AtomicBool::new(false),
+        };
+        core.transport()?;
+        Ok(core)
+    }
+
+    pub(crate) fn transport(&self) -> Result<&Transport> {
+        self.transport.get_or_try_init(|| Transport::new(self.transport_options.clone()))
+    }
+
+    /// The runtime of this process, started on first use.
+    pub(crate) fn running(&self) -> Result<&Running> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::closed());
+        }
+        let running = self.running.get_or_try_init(|| Running::start(&self.clock))?;
+        // Closed in between: the runtime that was just started has nobody else to stop it.
+        if self.closed.load(Ordering::Acquire) {
+            running.stop();
+            return Err(Error::closed());
+        }
+        Ok(running)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Stops the runtime and joins its threads, within 1 s, or 2 s when an answer that must not be lost is on the wire.
+    pub(crate) fn close(&self) {
+        if !self.closed.swap(true, Ordering::AcqRel)
+            && let Some(running) = self.running.get()
+        {
+            running.stop();
+        }
+    }
+}
+
+impl Running {
+    fn start(clock: &Clock) -> Result<Running> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name_fn(|| format!("qauth-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+            .enable_all()
+            .build()
+            .map_err(|error| Error::new(ErrorCode::Internal, format!("the runtime's thread cannot be started: {}", error.kind())).with_retryable(true))?;
+        let schedule = Arc::new(Schedule::new());
+        if !clock.is_manual() {
+            runtime.spawn(schedule.clone().run(clock.clone()));
+        }
+        Ok(Running {
+            handle: runtime.handle().clone(),
+            schedule,
+            runtime: Mutex::new(Some(runtime)),
+            critical: Critical::default(),
+        })
+    }
+
+    pub(crate) fn critical(&self) -> CriticalGuard<'_> {
+        *lock(&self.critical.count) += 1;
+        CriticalGuard(&self.critical)
+    }
+
+    fn stop(&self) {
+        let Some(runtime) = lock(&self.runtime).take() else { return };
+        let start = Instant::now();
+        let count = lock(&self.critical.count);
+        drop(self.critical.changed.wait_timeout_while(count, CLOSE_CRITICAL, |count| *count > 0));
+        let left = CLOSE.saturating_sub(start.elapsed());
+        match Handle::try_current() {
+            // On a thread of some tokio runtime blocking is forbidden: the workers end by themselves.
+            Ok(_) => runtime.shutdown_background(),
+            Err(_) => runtime.shutdown_timeout(left.max(Duration::from_millis(50))),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Dropping a runtime joins its threads, which may be this very thread.
+        if let Some(runtime) = lock(&self.runtime).take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for CriticalGuard<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.count) -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+/// These locks guard single values that are always whole, so a panic elsewhere does not spoil them.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,461 @@
+//! One source inside: the published record, the hot path, and the decision who serves, waits or renews.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use crate::attach;
+use crate::clock::{Deadline, Moment};
+use crate::error::{Error, ErrorCode, Result};
+use crate::forkcell::ForkCell;
+use crate::profile::{Mode, Narrowing, Profile};
+use crate::provider::GrantKind;
+use crate::refresh;
+use crate::runtime::Core;
+use crate::token::Published;
+
+/// How long callers wait for the renewal of a token that is stale but still valid.
+const STALE_WAIT: Duration = Duration::from_secs(1);
+/// A token that lived this long was accepted for a while: its rejection starts a new count.
+const ACCEPTED_AFTER: Duration = Duration::from_secs(60);
+const MAX_REJECTION_PAUSE: Duration = Duration::from_secs(60);
+
+/// What everybody who waits for a renewal gets: the winner's token or its error.
+pub(crate) type Outcome = Result<Arc<Published>>;
+pub(crate) type FlightWatch = watch::Receiver<Option<Outcome>>;
+
+/// The live object of one profile.
+pub(crate) struct Source {
+    pub(crate) core: Arc<Core>,
+    profile: ArcSwap<Profile>,
+    /// Empty before the first token and after an invalidation or close: a tombstone is an absent record.
+    published: ArcSwapOption<Published>,
+    state: ForkCell<Mutex<State>>,
+    /// 0.8 to 1.0; 1.0 on a manual clock, where runs must repeat.
+    spread: f64,
+    companion_headers: bool,
+    closed: AtomicBool,
+}
+
+/// What the slow path needs to know. One lock, held for decisions only, never across a wait.
+#[derive(Default)]
+pub(crate) struct State {
+    flight: Option<FlightWatch>,
+    /// Rises with invalidate, update and close: a renewal begun before does not publish over them.
+    epoch: u64,
+    /// Only tokens with a larger generation count as new.
+    floor: u64,
+    /// The renewal to come answers a rejection by the API.
+    rejected: bool,
+    /// Tokens rejected in a row before they had lived a minute.
+    rejections: u32,
+    /// The next renewal clears what the store remembers of failures.
+    forget: bool,
+    pause: Option<Pause>,
+}
+
+/// Until when no renewal is tried, and what callers without a token hear.
+#[derive(Clone)]
+pub(crate) struct Pause {
+    pub(crate) until: Deadline,
+    pub(crate) error: Error,
+    pub(crate) kind: PauseKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PauseKind {
+    /// Callers whose deadline allows wait for its end.
+    Transient,
+    /// Callers get the error at once; it is tried again afterwards.
+    Refused,
+    /// Refused, and not tried behind the back of callers who still hold a valid token.
+    Final,
+}
+
+/// What a renewal starts from.
+pub(crate) struct Brief {
+    pub(crate) epoch: u64,
+    pub(crate) floor: u64,
+    pub(crate) rejected: bool,
+    pub(crate) forget: bool,
+}
+
+enum Step {
+    Serve(Arc<Published>),
+    /// Wait for the flight; where a valid token is named, for a moment only.
+    Join(FlightWatch, Option<Arc<Published>>),
+    Wait(Duration, Error),
+    Fail(Error),
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    /// `None`: cached tokens only.
+    pub(crate) until: Option<Instant>,
+    pub(crate) min_remaining: Duration,
+}
+
+impl Source {
+    pub(crate) fn new(core: Arc<Core>, profile: Profile) -> Arc<Source> {
+        let spread = if core.clock.is_manual() { 1.0 } else { 1.0 - 0.2 * random_unit() };
+        Arc::new(Source {
+            core,
+            companion_headers: attach::check_single_header(&profile).is_err(),
+            profile: ArcSwap::from_pointee(profile),
+            published: ArcSwapOption::empty(),
+            state: ForkCell::new(),
+            spread,
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn profile(&self) -> Arc<Profile> {
+        self.profile.load_full()
+    }
+
+    pub(crate) fn spread(&self) -> f64 {
+        self.spread
+    }
+
+    /// Whether requests carry more than the one header with the token; fixed, as the provider is.
+    pub(crate) fn has_companion_headers(&self) -> bool {
+        self.companion_headers
+    }
+
+    /// The hot path: one pointer, two clock reads, no lock and no allocation.
+    #[inline]
+    pub(crate) fn hot(&self) -> Option<Guard<Option<Arc<Published>>>> {
+        let guard = self.published.load();
+        let published = guard.as_ref()?;
+        if self.core.clock.hot_passed(&published.hot) {
+            return None;
+        }
+        published.mark_used();
+        Some(guard)
+    }
+
+    /// A token that is valid and has `min_remaining` left: from the record, or by a renewal within the limit.
+    pub(crate) async fn token(self: &Arc<Self>, limit: Limit) -> Outcome {
+        let mut renewed = false;
+        loop {
+            match self.step(limit.min_remaining, renewed)? {
+                Step::Serve(published) => return Ok(published),
+                Step::Fail(error) => return Err(error),
+                Step::Wait(pause, error) => {
+                    let allowed = limit.until.is_some_and(|until| Instant::now() + pause <= until);
+                    if !allowed {
+                        return Err(error);
+                    }
+                    self.pause_for(pause).await?;
+                }
+                Step::Join(flight, fallback) => {
+                    let outcome = self.join(flight, &fallback, limit).await;
+                    let now = self.core.clock.now();
+                    match (outcome, fallback) {
+                        (Some(Ok(fresh)), _) => {
+                            if fresh.valid(&now) && fresh.left(&now).is_none_or(|left| left >= limit.min_remaining) {
+                                fresh.mark_used();
+                                return Ok(fresh);
+                            }
+                            renewed = true;
+                        }
+                        // While a token is valid no failure of its renewal reaches a caller.
+                        (_, Some(valid)) if valid.valid(&now) => return Ok(valid),
+                        (Some(Err(error)), _) => return Err(error),
+                        (None, _) => return Err(self.too_late(limit)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for a flight: `None` when the limit was reached first.
+    async fn join(&self, mut flight: FlightWatch, fallback: &Option<Arc<Published>>, limit: Limit) -> Option<Outcome> {
+        let mut until = limit.until?;
+        if fallback.is_some() {
+            until = until.min(Instant::now() + STALE_WAIT);
+        }
+        let landed = async {
+            match flight.wait_for(Option::is_some).await {
+                Ok(outcome) => outcome.clone().expect("waited for it to be there"),
+                Err(_) if self.is_closed() => Err(Error::closed()),
+                Err(_) => Err(Error::new(ErrorCode::Internal, "the renewal ended without a result; please report this")),
+            }
+        };
+        let timed = match self.core.running() {
+            // The timer is the engine's own, so that any executor, or none, can wait here.
+            Ok(running) => {
+                let _inside = running.handle.enter();
+                tokio::time::timeout_at(until.into(), landed)
+            }
+            Err(error) => return Some(Err(error)),
+        };
+        timed.await.ok()
+    }
+
+    async fn pause_for(&self, pause: Duration) -> Result<()> {
+        let clock = self.core.clock.clone();
+        let waiting = self.core.running()?.handle.spawn(async move { clock.sleep(pause).await });
+        waiting.await.map_err(|_| Error::closed())
+    }
+
+    fn too_late(&self, limit: Limit) -> Error {
+        let message = match limit.until {
+            None => "no valid token is cached; allow the call some time to obtain one",
+            Some(_) => "no token came before the call's deadline; the renewal goes on",
+        };
+        Error::new(ErrorCode::Timeout, message)
+    }
+
+    /// Decides for one caller. `renewed`: it has waited for a renewal already, and is not sent into another one.
+    fn step(self: &Arc<Self>, min_remaining: Duration, renewed: bool) -> Result<Step> {
+        if self.is_closed() {
+            return Err(Error::closed());
+        }
+        let now = self.core.clock.now();
+        let mut state = self.lock();
+        let current = self.published.load_full().filter(|current| current.valid(&now));
+        if let Some(pause) = &state.pause
+            && pause.until.passed(&now)
+            && pause.kind != PauseKind::Final
+        {
+            state.pause = None;
+        }
+        if let Some(current) = current {
+            if current.left(&now).is_none_or(|left| left >= min_remaining) {
+                current.mark_used();
+                let windows = &current.windows;
+                let held_back = state.pause.is_some();
+                if !windows.refresh_at.passed(&now) || (held_back && state.flight.is_none()) {
+                    return Ok(Step::Serve(current));
+                }
+                // On demand, `refresh_at` is `stale_at`.
+                let stale = windows.stale_at.passed(&now);
+                let flight = self.flight(&mut state)?;
+                return Ok(if stale && !renewed { Step::Join(flight, Some(current)) } else { Step::Serve(current) });
+            }
+            if renewed {
+                return Ok(Step::Fail(Error::invalid_argument(
+                    "min_remaining: a fresh token of this provider does not live that long; ask for less",
+                )));
+            }
+        }
+        if state.flight.is_none()
+            && let Some(pause) = &state.pause
+            && !pause.until.passed(&now)
+        {
+            let left = pause.until.left(&now);
+            return Ok(match pause.kind {
+                PauseKind::Transient => Step::Wait(left, pause.error.clone().with_retry_after(Some(left))),
+                PauseKind::Refused => Step::Fail(pause.error.clone().with_retry_after(Some(left))),
+                PauseKind::Final => Step::Fail(pause.error.clone()),
+            });
+        }
+        if renewed && state.flight.is_none() {
+            return Ok(Step::Fail(Error::protocol("the renewal brought no token that is still valid")));
+        }
+        Ok(Step::Join(self.flight(&mut state)?, None))
+    }
+
+    /// The renewal under way, or a new one. It runs on the engine's runtime and outlives every caller's giving up.
+    fn flight(self: &Arc<Self>, state: &mut State) -> Result<FlightWatch> {
+        if let Some(flight) = &state.flight {
+            return Ok(flight.clone());
+        }
+        let running = self.core.running()?;
+        let (sender, flight) = watch::channel(None);
+        state.flight = Some(flight.clone());
+        let landing = Landing { source: self.clone(), sender };
+        running.handle.spawn(async move {
+            let outcome = refresh::renew(&landing.source, |outcome| landing.publish(outcome)).await;
+            landing.publish(outcome);
+        });
+        Ok(flight)
+    }
+
+    /// What the renewal starts from; taken at its begin and at each new round.
+    pub(crate) fn brief(&self) -> Brief {
+        let mut state = self.lock();
+        let published = self.published.load().as_ref().map_or(0, |published| published.generation);
+        Brief {
+            epoch: state.epoch,
+            floor: state.floor.max(published),
+            rejected: std::mem::take(&mut state.rejected),
+            forget: std::mem::take(&mut state.forget),
+        }
+    }
+
+    /// Publishes, unless the source was invalidated, updated or closed since `epoch`; then later tokens only count.
+    pub(crate) fn publish(self: &Arc<Self>, published: &Arc<Published>, epoch: u64) -> bool {
+        let mut state = self.lock();
+        state.floor = state.floor.max(published.generation);
+        if state.epoch != epoch || self.is_closed() {
+            return false;
+        }
+        state.pause = None;
+        self.published.store(Some(published.clone()));
+        drop(state);
+        let mode = self.profile.load().mode;
+        if mode != Mode::OnDemand
+            && let Ok(running) = self.core.running()
+        {
+            running.schedule.add(&published.windows.refresh_at, self);
+        }
+        true
+    }
+
+    /// Remembers a failure, unless something happened since `epoch` that makes it outdated.
+    pub(crate) fn remember(self: &Arc<Self>, pause: Pause, epoch: u64) {
+        let mut state = self.lock();
+        if state.epoch != epoch {
+            return;
+        }
+        if pause.kind == PauseKind::Transient
+            && self.published.load().is_some()
+            && self.profile.load().mode != Mode::OnDemand
+            && let Ok(running) = self.core.running()
+        {
+            running.schedule.add(&pause.until, self);
+        }
+        state.pause = Some(pause);
+    }
+
+    /// Its time on the schedule has come: renew ahead, if the token is used and nothing speaks against it.
+    pub(crate) fn on_timer(self: &Arc<Self>) -> Option<FlightWatch> {
+        let now = self.core.clock.now();
+        let mut state = self.lock();
+        let mode = self.profile.load().mode;
+        let current = self.published.load_full()?;
+        let wanted = mode == Mode::Always || (mode == Mode::Background && current.was_used());
+        let held_back = state.pause.as_ref().is_some_and(|pause| pause.kind == PauseKind::Final || !pause.until.passed(&now));
+        if self.is_closed() || !wanted || held_back || !current.windows.refresh_at.passed(&now) {
+            return None;
+        }
+        self.flight(&mut state).ok()
+    }
+
+    /// The API rejected the token of this generation. Acts only if that is still the current one.
+    pub(crate) fn invalidate(&self, generation: u64) -> bool {
+        let now = self.core.clock.now();
+        let mut state = self.lock();
+        let Some(current) = self.published.load_full().filter(|current| current.generation == generation) else {
+            return false;
+        };
+        self.published.store(None);
+        state.epoch += 1;
+        state.floor = state.floor.max(generation);
+        state.rejected = true;
+        let profile = self.profile.load();
+        tracing::info!(profile = %profile.name, provider = profile.provider.name(), generation, "token rejected by the API");
+        if profile.grant == GrantKind::Static {
+            let error = Error::new(
+                ErrorCode::ReauthenticationRequired,
+                "the API rejected the configured token, and only a person can get another: put the new one into the profile",
+            );
+            state.pause = Some(Pause { until: Moment::never(), error, kind: PauseKind::Final });
+        } else if !profile.single_session() {
+            let young = now.since(&current.obtained) < ACCEPTED_AFTER;
+            state.rejections = if young { state.rejections.saturating_add(1) } else { 1 };
+            if state.rejections >= 2 {
+                let pause = Duration::from_secs(1 << (state.rejections - 2).min(6)).min(MAX_REJECTION_PAUSE);
+                let error = Error::new(
+                    ErrorCode::AccessDenied,
+                    "the API keeps rejecting fresh tokens: check that the profile's environment and permissions fit the API",
+                )
+                .with_retryable(true);
+                state.pause = Some(Pause { until: now.after(pause), error, kind: PauseKind::Transient });
+            }
+        }
+        true
+    }
+
+    /// Forgets remembered failures and pauses, here and in the store.
+    pub(crate) fn reset(&self) {
+        let mut state = self.lock();
+        state.pause = None;
+        state.rejections = 0;
+        state.forget = true;
+    }
+
+    /// Replaces keys of the profile; the token obtained with the old ones is not served any more.
+    pub(crate) fn update(&self, changes: &Map<String, Value>) -> Result<()> {
+        let profile = self.profile().updated(changes)?;
+        self.replace(profile);
+        Ok(())
+    }
+
+    /// A `file:` secret has changed: the profile follows, and what was remembered of the old secret goes.
+    pub(crate) fn reread(&self, profile: Profile) {
+        self.profile.store(Arc::new(profile));
+        self.lock().pause = None;
+    }
+
+    fn replace(&self, profile: Profile) {
+        let mut state = self.lock();
+        self.profile.store(Arc::new(profile));
+        self.published.store(None);
+        state.epoch += 1;
+        state.pause = None;
+        state.rejections = 0;
+    }
+
+    pub(crate) fn narrowed(&self, narrowing: Narrowing) -> Result<Arc<Source>> {
+        Ok(Source::new(self.core.clone(), self.profile().narrowed(narrowing)?))
+    }
+
+    /// Ends serving; calls get `closed` from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let mut state = self.lock();
+        state.epoch += 1;
+        self.published.store(None);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire) || self.core.is_closed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics between the changes of one decision, so a poisoned state is a whole one.
+        self.state.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Frees the flight's slot and tells its waiters, also when the renewal panicked (fault 55): dropping the sender wakes them.
+struct Landing {
+    source: Arc<Source>,
+    sender: watch::Sender<Option<Outcome>>,
+}
+
+impl Landing {
+    /// The first outcome counts: waiters are told at publication, while the store is written behind it.
+    fn publish(&self, outcome: Outcome) {
+        if self.sender.borrow().is_none() {
+            self.source.lock().flight = None;
+            self.sender.send_replace(Some(outcome));
+        }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if self.sender.borrow().is_none() {
+            self.source.lock().flight = None;
+        }
+    }
+}
+
+/// A number from 0 to 1 for spreading and jitter; not for secrets.
+pub(crate) fn random_unit() -> f64 {
+    use ring::rand::SecureRandom;
+    let mut bytes = [0u8; 4];
+    match ring::rand::SystemRandom::new().fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
+}

@@ -1,0 +1,122 @@
+//! Where tokens live beyond one source: the record, and the small trait that every store has (DESIGN.md 5).
+
+mod memory;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use ring::hmac;
+
+pub(crate) use memory::MemoryStore;
+
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+use crate::token::Issued;
+
+/// A boxed future: the trait is used as an object.
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How long a lease lasts unless it is renewed.
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
+
+/// A record's name: an HMAC over everything that changes which token comes back. It tells nothing of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RecordName(String);
+
+impl RecordName {
+    /// Each part is preceded by its length, so that no two identities run together (fault 9).
+    pub(crate) fn new(naming_key: &hmac::Key, identity: &[String]) -> RecordName {
+        let mut context = hmac::Context::with_key(naming_key);
+        context.update(b"qauth record 1");
+        for part in identity {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        RecordName(context.sign().as_ref()[..20].iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// What a store keeps of one profile. Times are since 1970.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Record {
+    /// Rises with every write; compare-and-set is on it.
+    pub(crate) generation: u64,
+    pub(crate) token: Option<StoredToken>,
+    pub(crate) refresh: Option<StoredRefresh>,
+    /// A rotating refresh token is about to be sent, or was, and its outcome was never written: it may be spent.
+    pub(crate) intent: Option<Duration>,
+    pub(crate) failure: Option<StoredFailure>,
+    /// When the session was taken over, newest last.
+    pub(crate) takeovers: Vec<Duration>,
+    /// Session conflicts in a row.
+    pub(crate) conflicts: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct StoredToken {
+    pub(crate) issued: Issued,
+    /// The record's generation when this token was written.
+    pub(crate) generation: u64,
+    pub(crate) sent_at: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct StoredRefresh {
+    pub(crate) token: Secret,
+    pub(crate) obtained_at: Duration,
+    pub(crate) lifetime: Option<Duration>,
+}
+
+/// A failure that every party of the store respects, until its time is over or the secret changes.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredFailure {
+    pub(crate) error: Error,
+    pub(crate) fingerprint: String,
+    pub(crate) until: Duration,
+    pub(crate) last: bool,
+    pub(crate) count: u32,
+}
+
+/// The outcome of a compare-and-set.
+pub(crate) enum Swap {
+    Stored,
+    /// Somebody else wrote first; this is what stands there now.
+    Lost(Option<Record>),
+}
+
+/// Who holds a lease: unique per renewal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner(pub(crate) String);
+
+/// Keeps records, swaps them by generation, and lends the right to renew. The renewal path knows nothing else of a store.
+pub(crate) trait Store: Send + Sync {
+    /// The key of [`RecordName`], made once per store.
+    fn naming_key(&self) -> &hmac::Key;
+
+    fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Record>>>;
+
+    /// Writes `record` if the one that stands there has generation `expected` (0: none stands there).
+    fn compare_and_set<'a>(&'a self, name: &'a RecordName, expected: u64, record: Record) -> BoxFuture<'a, Result<Swap>>;
+
+    /// Takes the lease for [`LEASE`], or renews it for the same owner; `false`: somebody else holds it.
+    fn lease<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<bool>>;
+
+    /// Gives the lease back, if `owner` still has it.
+    fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_that_only_read_alike_have_names_of_their_own() {
+        // fault 9
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"key");
+        let name = |parts: &[&str]| RecordName::new(&key, &parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>());
+        assert_eq!(name(&["a", "b"]), name(&["a", "b"]));
+        assert_ne!(name(&["ab", ""]), name(&["a", "b"]));
+        assert_ne!(name(&["a", "b"]), RecordName::new(&hmac::Key::new(hmac::HMAC_SHA256, b"other"), &["a".into(), "b".into()]));
+    }
+}

@@ -1,0 +1,121 @@
+//! The default store: this process's memory. A child of `fork` starts with an empty one, for its parent's refresh tokens
+//! are its parent's to spend.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use ring::hmac;
+use ring::rand::SystemRandom;
+
+use super::{BoxFuture, LEASE, Owner, Record, RecordName, Store, Swap};
+use crate::error::{Error, ErrorCode, Result};
+use crate::forkcell::ForkCell;
+
+pub(crate) struct MemoryStore {
+    naming_key: hmac::Key,
+    shelf: ForkCell<Mutex<Shelf>>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    records: HashMap<RecordName, Record>,
+    leases: HashMap<RecordName, (Owner, Instant)>,
+}
+
+impl MemoryStore {
+    pub(crate) fn new() -> Result<MemoryStore> {
+        let naming_key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .map_err(|_| Error::new(ErrorCode::Internal, "the operating system gave no random bytes"))?;
+        Ok(MemoryStore { naming_key, shelf: ForkCell::new() })
+    }
+
+    /// No call panics while it holds the lock, so a poisoned one still holds whole records.
+    fn with<R>(&self, use_shelf: impl FnOnce(&mut Shelf) -> R) -> R {
+        let shelf = self.shelf.get_or_init(Mutex::default);
+        use_shelf(&mut shelf.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Store for MemoryStore {
+    fn naming_key(&self) -> &hmac::Key {
+        &self.naming_key
+    }
+
+    fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Record>>> {
+        Box::pin(async move { Ok(self.with(|shelf| shelf.records.get(name).cloned())) })
+    }
+
+    fn compare_and_set<'a>(&'a self, name: &'a RecordName, expected: u64, record: Record) -> BoxFuture<'a, Result<Swap>> {
+        Box::pin(async move {
+            Ok(self.with(|shelf| {
+                let standing = shelf.records.get(name);
+                if standing.map_or(0, |standing| standing.generation) != expected {
+                    return Swap::Lost(standing.cloned());
+                }
+                shelf.records.insert(name.clone(), record);
+                Swap::Stored
+            }))
+        })
+    }
+
+    fn lease<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            Ok(self.with(|shelf| {
+                let now = Instant::now();
+                match shelf.leases.get(name) {
+                    Some((holder, deadline)) if holder != owner && *deadline > now => false,
+                    _ => {
+                        shelf.leases.insert(name.clone(), (owner.clone(), now + LEASE));
+                        true
+                    }
+                }
+            }))
+        })
+    }
+
+    fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.with(|shelf| {
+                if shelf.leases.get(name).is_some_and(|(holder, _)| holder == owner) {
+                    shelf.leases.remove(name);
+                }
+            });
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now<T>(future: BoxFuture<'_, T>) -> T {
+        crate::block::block_on(future)
+    }
+
+    #[test]
+    fn a_late_writer_loses_and_sees_the_winner() {
+        let store = MemoryStore::new().unwrap();
+        let name = RecordName::new(store.naming_key(), &["a".into()]);
+        let record = |generation| Record { generation, ..Record::default() };
+        assert!(matches!(now(store.compare_and_set(&name, 0, record(1))).unwrap(), Swap::Stored));
+        assert!(matches!(now(store.compare_and_set(&name, 1, record(2))).unwrap(), Swap::Stored));
+        let lost = now(store.compare_and_set(&name, 1, record(2))).unwrap();
+        assert!(matches!(lost, Swap::Lost(Some(winner)) if winner.generation == 2));
+    }
+
+    #[test]
+    fn one_owner_holds_the_lease_and_only_it_can_give_it_back() {
+        let store = MemoryStore::new().unwrap();
+        let name = RecordName::new(store.naming_key(), &["a".into()]);
+        let (one, two) = (Owner("1".into()), Owner("2".into()));
+        assert!(now(store.lease(&name, &one)).unwrap());
+        assert!(now(store.lease(&name, &one)).unwrap());
+        assert!(!now(store.lease(&name, &two)).unwrap());
+        now(store.release(&name, &two)).unwrap();
+        assert!(!now(store.lease(&name, &two)).unwrap());
+        now(store.release(&name, &one)).unwrap();
+        assert!(now(store.lease(&name, &two)).unwrap());
+    }
+}

@@ -1,0 +1,1 @@
+//! qauth-ffi

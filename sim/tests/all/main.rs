@@ -1,0 +1,14 @@
+//! The simulator as a client meets it: over HTTP, one file per vendor and one per thing that can be scripted.
+
+mod cli;
+mod clock;
+mod common_api;
+mod control;
+mod faults;
+mod qpay;
+mod quable;
+mod quantaprice;
+mod quartile;
+mod quiqup;
+mod support;
+mod tls;
