@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::attach::{self, Headers};
 use crate::block::block_on;
 use crate::call::{self, CallResult, Request, Response};
+use crate::completion::{self, CompletionQueue, Pending};
 use crate::config::{Config, Discovery, ProfileInput, check_profile_name};
 use crate::duration;
 use crate::error::{Error, Result};
@@ -465,6 +466,49 @@ impl TokenSource {
     /// As [`TokenSource::call`].
     pub fn call_blocking(&self, operation: &str, parameters: &Map<String, Value>, options: TokenOptions) -> Result<CallResult> {
         block_on(self.call(operation, parameters, options))
+    }
+
+    /// Asks for a token without waiting: `done` is put on `queue` with the result, exactly once, and runs on the host's
+    /// thread that runs the queue.
+    ///
+    /// # Errors
+    /// `closed`, and `internal` when no thread can be started; then `done` is not called.
+    pub fn token_queued(
+        &self, options: TokenOptions, queue: &CompletionQueue, done: impl FnOnce(Result<Token>) + Send + 'static,
+    ) -> Result<Pending> {
+        let source = self.clone();
+        self.queued(queue, async move { source.token(options).await }, done)
+    }
+
+    /// The same for [`TokenSource::request`].
+    ///
+    /// # Errors
+    /// As [`TokenSource::token_queued`].
+    pub fn request_queued(
+        &self, request: Request, queue: &CompletionQueue, done: impl FnOnce(Result<Response>) + Send + 'static,
+    ) -> Result<Pending> {
+        let source = self.clone();
+        self.queued(queue, async move { source.request(&request).await }, done)
+    }
+
+    /// The same for [`TokenSource::call`].
+    ///
+    /// # Errors
+    /// As [`TokenSource::token_queued`].
+    pub fn call_queued(
+        &self, operation: String, parameters: Map<String, Value>, options: TokenOptions, queue: &CompletionQueue,
+        done: impl FnOnce(Result<CallResult>) + Send + 'static,
+    ) -> Result<Pending> {
+        let source = self.clone();
+        self.queued(queue, async move { source.call(&operation, &parameters, options).await }, done)
+    }
+
+    fn queued<T: Send + 'static>(
+        &self, queue: &CompletionQueue, work: impl Future<Output = Result<T>> + Send + 'static,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+    ) -> Result<Pending> {
+        let running = self.about(self.source.core.running())?;
+        Ok(completion::submit(running, queue, work, done))
     }
 
     /// The API rejected this token. Acts only if it is still the current one; the next caller then gets a new one.

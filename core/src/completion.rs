@@ -1,0 +1,167 @@
+//! Finished calls on their way back to the host: a queue that the host runs on a thread or loop of its own.
+//!
+//! Core never calls into a host from its own threads (DESIGN.md 6): a call that may block is queued with a function to run
+//! when it is done; the queue's descriptor becomes readable, and the host runs what has come.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use crate::error::{Error, ErrorCode, Result};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Functions to run, in the order in which their calls were done. Any thread may add; any thread of the host may run.
+#[derive(Clone)]
+pub struct CompletionQueue(Arc<Shared>);
+
+struct Shared {
+    jobs: Mutex<VecDeque<Job>>,
+    /// An eventfd: readable while jobs wait.
+    ready: OwnedFd,
+}
+
+impl CompletionQueue {
+    /// An empty queue.
+    ///
+    /// # Errors
+    /// `internal` when the process has no file descriptor left.
+    pub fn new() -> Result<CompletionQueue> {
+        let ready = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
+            .map_err(|error| Error::new(ErrorCode::Internal, format!("no file descriptor for the queue: {error}")))?;
+        Ok(CompletionQueue(Arc::new(Shared { jobs: Mutex::default(), ready })))
+    }
+
+    /// Readable while there is something to run; for `poll`, `epoll` and event loops. Valid as long as the queue is.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.ready.as_fd()
+    }
+
+    /// Runs what has come, in order, on this thread, without holding a lock; returns how many. Waits for the first one at
+    /// most this long; zero does not wait.
+    pub fn run(&self, wait: Duration) -> usize {
+        if !wait.is_zero() && self.is_empty() {
+            let limit = Timespec { tv_sec: wait.as_secs().min(86_400) as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
+            // A signal ends the wait early, as the host's own handlers expect.
+            let _ = poll(&mut [PollFd::new(&self.0.ready, PollFlags::IN)], Some(&limit));
+        }
+        let mut count = [0u8; 8];
+        let _ = rustix::io::read(&self.0.ready, &mut count);
+        // What a job adds is run by the next call, so that a job that adds itself cannot keep us here.
+        let jobs = std::mem::take(&mut *self.lock());
+        let ran = jobs.len();
+        for job in jobs {
+            job();
+        }
+        ran
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Adds a function to run.
+    pub(crate) fn push(&self, job: impl FnOnce() + Send + 'static) {
+        self.lock().push_back(Box::new(job));
+        // Full counters are readable all the same.
+        let _ = rustix::io::write(&self.0.ready, &1u64.to_ne_bytes());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Job>> {
+        self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for CompletionQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CompletionQueue({} waiting)", self.lock().len())
+    }
+}
+
+/// A queued call. Dropping it changes nothing: the call goes on.
+#[derive(Debug)]
+pub struct Pending(tokio::sync::oneshot::Sender<()>);
+
+impl Pending {
+    /// Gives the call up: its function gets `cancelled`, unless it is done already. A renewal under way goes on.
+    pub fn cancel(self) {
+        let _ = self.0.send(());
+    }
+}
+
+/// Runs `work` on the engine's runtime and puts `done` on the queue with its result, exactly once, whatever happens.
+pub(crate) fn submit<T: Send + 'static>(
+    running: &crate::runtime::Running, queue: &CompletionQueue, work: impl Future<Output = Result<T>> + Send + 'static,
+    done: impl FnOnce(Result<T>) + Send + 'static,
+) -> Pending {
+    let (cancel, cancelled) = tokio::sync::oneshot::channel();
+    let mut delivery = Delivery { queue: queue.clone(), done: Some(done), result: None };
+    running.handle.spawn(async move {
+        let given_up = async {
+            // A dropped handle is no cancellation.
+            if cancelled.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        delivery.fill(tokio::select! {
+            result = work => result,
+            () = given_up => Err(Error::new(ErrorCode::Cancelled, "the caller gave the call up")),
+        });
+    });
+    Pending(cancel)
+}
+
+/// Delivers on drop, so that an engine that is closed, or a panic, still answers.
+struct Delivery<T: Send + 'static, F: FnOnce(Result<T>) + Send + 'static> {
+    queue: CompletionQueue,
+    done: Option<F>,
+    result: Option<Result<T>>,
+}
+
+impl<T: Send + 'static, F: FnOnce(Result<T>) + Send + 'static> Delivery<T, F> {
+    fn fill(&mut self, result: Result<T>) {
+        self.result = Some(result);
+    }
+}
+
+impl<T: Send + 'static, F: FnOnce(Result<T>) + Send + 'static> Drop for Delivery<T, F> {
+    fn drop(&mut self) {
+        let result = self.result.take().unwrap_or_else(|| Err(Error::closed()));
+        if let Some(done) = self.done.take() {
+            self.queue.push(move || done(result));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_run_in_order_on_the_thread_that_asks() {
+        let queue = CompletionQueue::new().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        for number in 0..3 {
+            let seen = seen.clone();
+            queue.push(move || seen.lock().unwrap().push((number, std::thread::current().id())));
+        }
+        assert_eq!(queue.run(Duration::from_secs(5)), 3);
+        let me = std::thread::current().id();
+        assert_eq!(*seen.lock().unwrap(), [(0, me), (1, me), (2, me)]);
+        assert_eq!(queue.run(Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn a_job_may_use_the_queue_it_runs_on() {
+        // fault 59
+        let queue = CompletionQueue::new().unwrap();
+        let again = queue.clone();
+        queue.push(move || again.push(|| {}));
+        assert_eq!(queue.run(Duration::ZERO), 1);
+        assert_eq!(queue.run(Duration::ZERO), 1);
+    }
+}
