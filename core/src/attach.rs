@@ -74,7 +74,9 @@ pub(crate) fn resolve(profile: &Profile, target: &str) -> Result<Url> {
         return url_rules::parse(target).map_err(|why| Error::invalid_argument(format!("url: {why}")));
     }
     let Some(base) = &profile.api_base_url else {
-        return Err(Error::config("api_base_url: this profile has no API address; set it, or give a whole URL whose host is in allowed_hosts"));
+        return Err(Error::config(
+            "api_base_url: this profile has no API address; set it, or give a whole URL whose host is in allowed_hosts",
+        ));
     };
     if !target.starts_with('/') || target.starts_with("//") {
         return Err(Error::invalid_argument("url: expected a path that begins with one /, or a whole URL"));

@@ -61,7 +61,10 @@ pub struct Response {
 
 impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Response").field("status", &self.status).field("bytes", &self.body.len()).finish_non_exhaustive()
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -136,14 +139,20 @@ pub(crate) async fn request(source: &Arc<Source>, request: &Request, limit: Limi
         max_body: source.core.max_answer,
     };
     let response = send(source, http, limit, Retry::Once).await?;
-    let headers = response.headers.iter().map(|(name, value)| {
-        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-    });
+    let headers = response
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     Ok(Response { status: response.status, headers: headers.collect(), body: response.body })
 }
 
 /// Runs a declared operation and parses its answer.
-pub(crate) async fn call(source: &Arc<Source>, name: &str, parameters: &Map<String, Value>, limit: Limit) -> Result<CallResult> {
+pub(crate) async fn call(
+    source: &Arc<Source>,
+    name: &str,
+    parameters: &Map<String, Value>,
+    limit: Limit,
+) -> Result<CallResult> {
     let profile = source.profile();
     let operation = find(&profile, name)?;
     let http = operation_request(source, &profile, name, operation, parameters)?;
@@ -154,8 +163,13 @@ pub(crate) async fn call(source: &Arc<Source>, name: &str, parameters: &Map<Stri
         (200..300, OnUnauthorized::Result) => Value::Bool(true),
         (401, OnUnauthorized::Result) => Value::Bool(false),
         (200..300, _) if response.body.is_empty() => Value::Null,
-        (200..300, _) => json::parse(&response.body, profile.provider.definition().answer.control_characters_in_strings)
-            .map_err(|fault| Error::protocol(format!("the answer of operation {name} is not JSON: {fault}")).with_status(response.status))?,
+        (200..300, _) => json::parse(
+            &response.body,
+            profile.provider.definition().answer.control_characters_in_strings,
+        )
+        .map_err(|fault| {
+            Error::protocol(format!("the answer of operation {name} is not JSON: {fault}")).with_status(response.status)
+        })?,
         _ => return Err(refused(source, &profile, name, &response)),
     };
     Ok(CallResult { value, secrets })
@@ -223,14 +237,22 @@ fn find<'a>(profile: &'a Profile, name: &str) -> Result<&'a Operation> {
 }
 
 fn operation_request(
-    source: &Source, profile: &Profile, name: &str, operation: &Operation, parameters: &Map<String, Value>,
+    source: &Source,
+    profile: &Profile,
+    name: &str,
+    operation: &Operation,
+    parameters: &Map<String, Value>,
 ) -> Result<HttpRequest> {
     let expected: Vec<&str> = profile.provider.call_parameters(operation).collect();
     if let Some(unknown) = parameters.keys().find(|key| !expected.contains(&key.as_str())) {
         let known = if expected.is_empty() { "none".to_owned() } else { expected.join(", ") };
-        return Err(Error::invalid_argument(format!("parameter {unknown:?} is unknown: operation {name} takes {known}")));
+        return Err(Error::invalid_argument(format!(
+            "parameter {unknown:?} is unknown: operation {name} takes {known}"
+        )));
     }
-    let missing = |key: &&&str| !operation.optional.iter().any(|optional| optional == *key) && parameters.get(**key).is_none_or(Value::is_null);
+    let missing = |key: &&&str| {
+        !operation.optional.iter().any(|optional| optional == *key) && parameters.get(**key).is_none_or(Value::is_null)
+    };
     if let Some(missing) = expected.iter().find(missing) {
         return Err(Error::invalid_argument(format!("parameter {missing:?} is missing: operation {name} needs it")));
     }
@@ -254,7 +276,14 @@ fn operation_request(
         }
         None => None,
     };
-    Ok(HttpRequest { method: operation.method.http(), url, headers, body, timeout: None, max_body: source.core.max_answer })
+    Ok(HttpRequest {
+        method: operation.method.http(),
+        url,
+        headers,
+        body,
+        timeout: None,
+        max_body: source.core.max_answer,
+    })
 }
 
 /// An API's refusal as an error; its body is quoted only where it has the members of RFC 6749 5.2.
@@ -274,7 +303,8 @@ fn refused(source: &Source, profile: &Profile, name: &str, response: &HttpRespon
         let text = body.as_ref()?.pointer(at)?.as_str()?;
         Some(profile.mask().clean(text, limit))
     };
-    let word = said(&answer.error.0, 65).filter(|word| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_graphic()));
+    let word =
+        said(&answer.error.0, 65).filter(|word| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_graphic()));
     let now = source.core.clock.now().unix();
     Error::new(code, format!("operation {name}: the API {advice}"))
         .with_status(response.status)

@@ -108,7 +108,8 @@ impl Clock {
     pub(crate) fn hot_passed(&self, deadline: &HotDeadline) -> bool {
         match &self.0 {
             Kind::System => {
-                system::read(libc::CLOCK_MONOTONIC_COARSE) >= deadline.mono_ns || system::wall_seconds() >= deadline.wall_s
+                system::read(libc::CLOCK_MONOTONIC_COARSE) >= deadline.mono_ns
+                    || system::wall_seconds() >= deadline.wall_s
             }
             Kind::Manual(manual) => manual.ns.load(Ordering::Relaxed) >= deadline.mono_ns,
         }
@@ -119,7 +120,7 @@ impl Clock {
         let left = deadline.boot_ns.saturating_sub(now.boot_ns);
         let tick = if self.is_manual() { 0 } else { system::coarse_tick_ns() };
         HotDeadline {
-            mono_ns: (now.mono_ns + left).saturating_sub(tick),
+            mono_ns: now.mono_ns.saturating_add(left).saturating_sub(tick),
             wall_s: (deadline.wall_ns.div_ceil(NANOS)) as i64,
         }
     }

@@ -95,7 +95,9 @@ impl Pending {
 
 /// Runs `work` on the engine's runtime and puts `done` on the queue with its result, exactly once, whatever happens.
 pub(crate) fn submit<T: Send + 'static>(
-    running: &crate::runtime::Running, queue: &CompletionQueue, work: impl Future<Output = Result<T>> + Send + 'static,
+    running: &crate::runtime::Running,
+    queue: &CompletionQueue,
+    work: impl Future<Output = Result<T>> + Send + 'static,
     done: impl FnOnce(Result<T>) + Send + 'static,
 ) -> Pending {
     let (cancel, cancelled) = tokio::sync::oneshot::channel();

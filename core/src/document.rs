@@ -16,7 +16,8 @@ pub(crate) fn from_toml(text: &str, what: &str) -> Result<Value> {
         let (line, column) = error.span().map_or((0, 0), |span| position(text, span.start));
         Error::config(format!("{what}: line {line}, column {column}: {}", without_values(error.message())))
     })?;
-    serde_json::to_value(table).map_err(|_| Error::config(format!("{what}: holds a value that is not text, number, boolean, list or table")))
+    serde_json::to_value(table)
+        .map_err(|_| Error::config(format!("{what}: holds a value that is not text, number, boolean, list or table")))
 }
 
 /// Parses JSON, refusing duplicated keys.

@@ -137,7 +137,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::source`].
     pub fn source_with(&self, name: &str, overrides: &Map<String, Value>) -> Result<TokenSource> {
-        let key = SourceKey { name: name.to_owned(), overrides: fingerprint(overrides), narrowing: Narrowing::default() };
+        let key =
+            SourceKey { name: name.to_owned(), overrides: fingerprint(overrides), narrowing: Narrowing::default() };
         self.get_or_make(key, || {
             let input = self.profile_input(name, overrides)?;
             let provider = self.provider_of(&input)?;
@@ -251,8 +252,14 @@ impl Engine {
                     self.provider(name)?;
                 }
                 let known: Vec<&str> = self.profiles().collect();
-                let known = if known.is_empty() { "there are none".to_owned() } else { format!("there are {}", known.join(", ")) };
-                return Err(Error::config(format!("profile {name:?} is unknown: {known}; it is no provider's name either")));
+                let known = if known.is_empty() {
+                    "there are none".to_owned()
+                } else {
+                    format!("there are {}", known.join(", "))
+                };
+                return Err(Error::config(format!(
+                    "profile {name:?} is unknown: {known}; it is no provider's name either"
+                )));
             }
         };
         for (key, value) in overrides {
@@ -290,7 +297,9 @@ fn inline_provider(name: &str, table: &Value) -> Result<Provider> {
     if let Value::Object(members) = &mut table {
         match members.get("name") {
             Some(Value::String(inside)) if inside != name => {
-                return Err(Error::config(format!("providers.{name}.name: is {inside:?}; the table's own name is enough")));
+                return Err(Error::config(format!(
+                    "providers.{name}.name: is {inside:?}; the table's own name is enough"
+                )));
             }
             _ => drop(members.insert("name".to_owned(), Value::from(name))),
         }
@@ -451,7 +460,12 @@ impl TokenSource {
     /// # Errors
     /// As [`TokenSource::request`]; statuses that are no success are errors too: `access_denied`, `invalid_argument`,
     /// `rate_limited`, `server_error`.
-    pub async fn call(&self, operation: &str, parameters: &Map<String, Value>, options: TokenOptions) -> Result<CallResult> {
+    pub async fn call(
+        &self,
+        operation: &str,
+        parameters: &Map<String, Value>,
+        options: TokenOptions,
+    ) -> Result<CallResult> {
         let limit = self.limit(options);
         self.on_runtime({
             let (source, operation, parameters) = (self.source.clone(), operation.to_owned(), parameters.clone());
@@ -464,7 +478,12 @@ impl TokenSource {
     ///
     /// # Errors
     /// As [`TokenSource::call`].
-    pub fn call_blocking(&self, operation: &str, parameters: &Map<String, Value>, options: TokenOptions) -> Result<CallResult> {
+    pub fn call_blocking(
+        &self,
+        operation: &str,
+        parameters: &Map<String, Value>,
+        options: TokenOptions,
+    ) -> Result<CallResult> {
         block_on(self.call(operation, parameters, options))
     }
 
@@ -474,7 +493,10 @@ impl TokenSource {
     /// # Errors
     /// `closed`, and `internal` when no thread can be started; then `done` is not called.
     pub fn token_queued(
-        &self, options: TokenOptions, queue: &CompletionQueue, done: impl FnOnce(Result<Token>) + Send + 'static,
+        &self,
+        options: TokenOptions,
+        queue: &CompletionQueue,
+        done: impl FnOnce(Result<Token>) + Send + 'static,
     ) -> Result<Pending> {
         let source = self.clone();
         self.queued(queue, async move { source.token(options).await }, done)
@@ -485,7 +507,10 @@ impl TokenSource {
     /// # Errors
     /// As [`TokenSource::token_queued`].
     pub fn request_queued(
-        &self, request: Request, queue: &CompletionQueue, done: impl FnOnce(Result<Response>) + Send + 'static,
+        &self,
+        request: Request,
+        queue: &CompletionQueue,
+        done: impl FnOnce(Result<Response>) + Send + 'static,
     ) -> Result<Pending> {
         let source = self.clone();
         self.queued(queue, async move { source.request(&request).await }, done)
@@ -496,7 +521,11 @@ impl TokenSource {
     /// # Errors
     /// As [`TokenSource::token_queued`].
     pub fn call_queued(
-        &self, operation: String, parameters: Map<String, Value>, options: TokenOptions, queue: &CompletionQueue,
+        &self,
+        operation: String,
+        parameters: Map<String, Value>,
+        options: TokenOptions,
+        queue: &CompletionQueue,
         done: impl FnOnce(Result<CallResult>) + Send + 'static,
     ) -> Result<Pending> {
         let source = self.clone();
@@ -504,7 +533,9 @@ impl TokenSource {
     }
 
     fn queued<T: Send + 'static>(
-        &self, queue: &CompletionQueue, work: impl Future<Output = Result<T>> + Send + 'static,
+        &self,
+        queue: &CompletionQueue,
+        work: impl Future<Output = Result<T>> + Send + 'static,
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) -> Result<Pending> {
         let running = self.about(self.source.core.running())?;
@@ -560,7 +591,10 @@ impl TokenSource {
         self.about(match (&mut task.0).await {
             Ok(result) => result,
             Err(error) if error.is_cancelled() => Err(Error::closed()),
-            Err(_) => Err(Error::new(crate::error::ErrorCode::Internal, "the call ended without a result; please report this")),
+            Err(_) => Err(Error::new(
+                crate::error::ErrorCode::Internal,
+                "the call ended without a result; please report this",
+            )),
         })
     }
 

@@ -112,7 +112,8 @@ impl Profile {
         let mut input = self.input.clone();
         for (key, value) in changes {
             if key == "provider" {
-                return Err(Error::invalid_argument("provider: cannot be changed by update; make a new source").about(&self.name, self.provider.name()));
+                return Err(Error::invalid_argument("provider: cannot be changed by update; make a new source")
+                    .about(&self.name, self.provider.name()));
             }
             input.table.insert(key.clone(), value.clone());
         }
@@ -134,9 +135,13 @@ impl Profile {
 
     /// The same profile narrowed further.
     pub(crate) fn narrowed(&self, narrowing: Narrowing) -> Result<Profile> {
-        for (name, value) in [("scope", &narrowing.scope), ("audience", &narrowing.audience), ("resource", &narrowing.resource)] {
+        for (name, value) in
+            [("scope", &narrowing.scope), ("audience", &narrowing.audience), ("resource", &narrowing.resource)]
+        {
             if let Some(value) = value {
-                check_text(value, name).map_err(|error| Error::invalid_argument(error.message()).about(&self.name, self.provider.name()))?;
+                check_text(value, name).map_err(|error| {
+                    Error::invalid_argument(error.message()).about(&self.name, self.provider.name())
+                })?;
                 self.check_narrowing(name)?;
             }
         }
@@ -152,8 +157,10 @@ impl Profile {
     fn check_narrowing(&self, name: &str) -> Result<()> {
         match grant_variables(self.grant_definition()).contains(name) {
             true => Ok(()),
-            false => Err(Error::config(format!("{name}: grant {} of this provider does not send it", self.grant.name()))
-                .about(&self.name, self.provider.name())),
+            false => {
+                Err(Error::config(format!("{name}: grant {} of this provider does not send it", self.grant.name()))
+                    .about(&self.name, self.provider.name()))
+            }
         }
     }
 
@@ -303,7 +310,10 @@ impl Builder<'_> {
                 .or_else(|| base_url.clone()),
         };
         if base_url.is_none() && grant_definition.path.is_some() {
-            return Err(self.wrong("base_url", "is missing: the vendor documents no address for this environment, so the profile must give one"));
+            return Err(self.wrong(
+                "base_url",
+                "is missing: the vendor documents no address for this environment, so the profile must give one",
+            ));
         }
         let narrowing = Narrowing {
             scope: self.optional_text(options.scope.as_deref(), "scope")?.map(|scope| canonical_scope(&scope)),
@@ -311,7 +321,10 @@ impl Builder<'_> {
             resource: self.optional_text(options.resource.as_deref(), "resource")?,
         };
         if options.client_auth.is_some() && grant_definition.client_auth.is_none() {
-            return Err(self.wrong("client_auth", &format!("grant {} of this provider fixes how credentials are sent; remove it", grant.name())));
+            return Err(self.wrong(
+                "client_auth",
+                &format!("grant {} of this provider fixes how credentials are sent; remove it", grant.name()),
+            ));
         }
         let lifetime = &definition.lifetime;
         let profile = Profile {
@@ -332,7 +345,9 @@ impl Builder<'_> {
             values,
             input: self.input.clone(),
         };
-        for (name, value) in [("scope", &narrowing.scope), ("audience", &narrowing.audience), ("resource", &narrowing.resource)] {
+        for (name, value) in
+            [("scope", &narrowing.scope), ("audience", &narrowing.audience), ("resource", &narrowing.resource)]
+        {
             if value.is_some() {
                 profile.check_narrowing(name)?;
             }
@@ -376,21 +391,35 @@ impl Builder<'_> {
             None => Ok(environments.values().next()),
             Some(name) => environments.get(name).map(Some).ok_or_else(|| {
                 let known: Vec<_> = environments.keys().map(String::as_str).collect();
-                self.wrong("environment", &format!("this provider has no such environment; it has {}", known.join(", ")))
+                self.wrong(
+                    "environment",
+                    &format!("this provider has no such environment; it has {}", known.join(", ")),
+                )
             }),
         }
     }
 
     fn values(
-        &self, given: &Map<String, Value>, needed: &BTreeSet<&str>, usable: &BTreeSet<&str>, grant: GrantKind,
+        &self,
+        given: &Map<String, Value>,
+        needed: &BTreeSet<&str>,
+        usable: &BTreeSet<&str>,
+        grant: GrantKind,
     ) -> Result<BTreeMap<String, FieldValue>> {
         let definition = self.provider.definition();
         let fields = || definition.variables.iter().chain(&definition.credentials);
         for key in given.keys() {
             if !fields().any(|(name, _)| name == key) {
                 let known: Vec<_> = fields().map(|(name, _)| name.as_str()).collect();
-                return Err(self.wrong(key, &format!(
-                    "is unknown to provider {:?}, which takes {} beside {}", self.provider.name(), known.join(", "), PROFILE_KEYS.join(", "))));
+                return Err(self.wrong(
+                    key,
+                    &format!(
+                        "is unknown to provider {:?}, which takes {} beside {}",
+                        self.provider.name(),
+                        known.join(", "),
+                        PROFILE_KEYS.join(", ")
+                    ),
+                ));
             }
             if !usable.contains(key.as_str()) {
                 return Err(self.wrong(key, &format!("is not used by grant {}; remove it, or set grant", grant.name())));
@@ -407,7 +436,9 @@ impl Builder<'_> {
             };
             let Some(Resolved { value, file }) = resolved else { continue };
             if let Some(pattern) = field.pattern.as_ref().filter(|pattern| !pattern.matches(value.expose())) {
-                return Err(self.wrong(name, &format!("does not have the form the vendor documents: {}", pattern.as_str())));
+                return Err(
+                    self.wrong(name, &format!("does not have the form the vendor documents: {}", pattern.as_str()))
+                );
             }
             values.insert(name.clone(), FieldValue { value, secret: field.secret, file });
         }
@@ -443,7 +474,9 @@ impl Builder<'_> {
     fn allowed_hosts(&self, list: &[String]) -> Result<Vec<Url>> {
         list.iter()
             .enumerate()
-            .map(|(index, text)| url_rules::origin(text).map_err(|why| self.wrong(&format!("allowed_hosts[{index}]"), &why)))
+            .map(|(index, text)| {
+                url_rules::origin(text).map_err(|why| self.wrong(&format!("allowed_hosts[{index}]"), &why))
+            })
             .collect()
     }
 

@@ -58,9 +58,7 @@ pub(crate) async fn renew(source: &Arc<Source>, tell: impl Fn(Outcome)) -> Outco
     let mut round = 0;
     loop {
         round += 1;
-        if let Some(profile) = source.profile().with_changed_files() {
-            source.reread(profile);
-        }
+        source.reread_files();
         let brief = source.brief();
         let profile = source.profile();
         let about = |error: Error| error.about(&profile.name, profile.provider.name());
@@ -101,7 +99,10 @@ pub(crate) async fn renew(source: &Arc<Source>, tell: impl Fn(Outcome)) -> Outco
             Some(outcome) => return outcome,
             None if source.is_closed() => return Err(Error::closed()),
             None if round >= ROUNDS => {
-                return Err(about(Error::new(ErrorCode::AccessDenied, "the token was rejected while it was renewed, again and again").with_retryable(true)));
+                return Err(about(
+                    Error::new(ErrorCode::AccessDenied, "the token was rejected while it was renewed, again and again")
+                        .with_retryable(true),
+                ));
             }
             None => {}
         }
@@ -171,7 +172,11 @@ impl Renewal<'_> {
                 return Ok(Some(adopted));
             }
             if self.deadline.passed(&self.now()) {
-                return Err(Error::new(ErrorCode::Timeout, "another party holds the right to renew this token and has not finished").into());
+                return Err(Error::new(
+                    ErrorCode::Timeout,
+                    "another party holds the right to renew this token and has not finished",
+                )
+                .into());
             }
             tokio::time::sleep(Duration::from_millis(50).mul_f64(0.5 + random_unit())).await;
         }
@@ -318,7 +323,9 @@ impl Renewal<'_> {
         let previous = record.token.clone();
         let obtained_at = sent.unix();
         let refresh = match (&issued.refresh_token, spent) {
-            (Some(token), _) => Some(StoredRefresh { token: token.clone(), obtained_at, lifetime: issued.refresh_lifetime }),
+            (Some(token), _) => {
+                Some(StoredRefresh { token: token.clone(), obtained_at, lifetime: issued.refresh_lifetime })
+            }
             // RFC 6749 6: no new one means that the old one stays good (fault 49).
             (None, Some(_)) => record.refresh.clone(),
             (None, None) => None,
@@ -345,7 +352,12 @@ impl Renewal<'_> {
                 if let Some(adopted) = self.adoptable(&record) {
                     return Ok(adopted);
                 }
-                return Err(Error::new(ErrorCode::Store, "the record was changed by somebody else while it was renewed").with_retryable(true).into());
+                return Err(Error::new(
+                    ErrorCode::Store,
+                    "the record was changed by somebody else while it was renewed",
+                )
+                .with_retryable(true)
+                .into());
             }
             Err(failure) => {
                 // The token is good and the old one is gone: it lives on in memory.
@@ -355,7 +367,13 @@ impl Renewal<'_> {
         Ok(Obtained { published: published?, behind: None })
     }
 
-    fn publishable(&self, issued: &Issued, generation: u64, sent: &Moment, previous: Option<&StoredToken>) -> Step<Arc<Published>> {
+    fn publishable(
+        &self,
+        issued: &Issued,
+        generation: u64,
+        sent: &Moment,
+        previous: Option<&StoredToken>,
+    ) -> Step<Arc<Published>> {
         let clock = &self.source.core.clock;
         let windows = match issued.lifetime {
             None => Windows::endless(),
@@ -465,7 +483,8 @@ impl Renewal<'_> {
         let now = self.now();
         let last = failure.verdict == Verdict::Final;
         let mut record = self.load().await.ok().flatten().unwrap_or_default();
-        let before = record.failure.as_ref().filter(|before| before.fingerprint == self.fingerprint && before.last == last);
+        let before =
+            record.failure.as_ref().filter(|before| before.fingerprint == self.fingerprint && before.last == last);
         let count = before.map_or(0, |before| before.count) + 1;
         let wait = match last {
             true => (FIRST_REFUSAL * (1 << (count - 1).min(6))).min(LONGEST_REFUSAL),
@@ -547,4 +566,3 @@ impl From<Failure> for Error {
         failure.error
     }
 }
-

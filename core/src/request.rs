@@ -18,7 +18,12 @@ use crate::url_rules;
 pub(crate) const MAX_TOKEN_ANSWER: usize = 1024 * 1024;
 
 /// The request that `grant` declares, for this profile; `refresh_token` where it is the refresh request.
-pub(crate) fn token_request(profile: &Profile, grant: &Grant, refresh_token: Option<&Secret>, unix_ms: u128) -> Result<HttpRequest> {
+pub(crate) fn token_request(
+    profile: &Profile,
+    grant: &Grant,
+    refresh_token: Option<&Secret>,
+    unix_ms: u128,
+) -> Result<HttpRequest> {
     let mut scope = profile.scope(unix_ms);
     if let Some(refresh_token) = refresh_token {
         scope.set("refresh_token", Bound::Secret(refresh_token.clone()));
@@ -66,7 +71,10 @@ pub(crate) fn token_request(profile: &Profile, grant: &Grant, refresh_token: Opt
 
 /// RFC 6749 2.3.1: the client's id and secret in the body, or form-encoded inside HTTP Basic.
 fn client_authentication(
-    profile: &Profile, grant: &Grant, headers: &mut HeaderMap, form: &mut Vec<(String, String)>,
+    profile: &Profile,
+    grant: &Grant,
+    headers: &mut HeaderMap,
+    form: &mut Vec<(String, String)>,
 ) -> Result<()> {
     let value = |name: &str| profile.value(name).map_or("", |secret| secret.expose());
     let basic = match (profile.client_auth.filter(|_| grant.client_auth.is_some()), &grant.basic) {

@@ -59,7 +59,8 @@ pub(crate) struct Asked<'a> {
 pub(crate) fn read(asked: &Asked<'_>, response: &HttpResponse) -> std::result::Result<Issued, Refusal> {
     let answer = &asked.profile.provider.definition().answer;
     if answer.success.contains(&response.status) {
-        return success(asked, answer, response).map_err(|refusal| Refusal { error: refusal.error.with_status(response.status), ..refusal });
+        return success(asked, answer, response)
+            .map_err(|refusal| Refusal { error: refusal.error.with_status(response.status), ..refusal });
     }
     Err(failure(asked, answer, response))
 }
@@ -151,7 +152,10 @@ fn failure(asked: &Asked<'_>, answer: &Answer, response: &HttpResponse) -> Refus
 fn by_status(asked: &Asked<'_>, answer: &Answer, response: &HttpResponse) -> Refusal {
     let status = response.status;
     if let Some(code) = answer.final_statuses.get(&status.to_string()).and_then(|code| ErrorCode::from_name(code)) {
-        return Refusal { error: Error::new(code, advice(code, asked.kind)).with_status(status), verdict: Verdict::Final };
+        return Refusal {
+            error: Error::new(code, advice(code, asked.kind)).with_status(status),
+            verdict: Verdict::Final,
+        };
     }
     if (200..300).contains(&status) {
         let message = format!("the server answered {status}, which is no success of this provider");
@@ -209,11 +213,15 @@ fn structured(asked: &Asked<'_>, answer: &Answer, body: &Value, status: u16) -> 
 /// What the reader can do about it.
 fn advice(code: ErrorCode, kind: GrantKind) -> &'static str {
     match (code, kind) {
-        (ErrorCode::InvalidClient, _) => "the server refuses these client credentials: check the profile's client_id and client_secret",
+        (ErrorCode::InvalidClient, _) => {
+            "the server refuses these client credentials: check the profile's client_id and client_secret"
+        }
         (ErrorCode::InvalidGrant, GrantKind::RefreshToken) => "the server refuses the refresh token: sign in again",
         (ErrorCode::InvalidGrant, _) => "the server refuses this login: check the profile's username and password",
         (ErrorCode::AccessDenied, _) => "the server denies access: ask the vendor for the permission",
-        (ErrorCode::Config, _) => "the server cannot serve this request as configured: check base_url, grant, scope and variables",
+        (ErrorCode::Config, _) => {
+            "the server cannot serve this request as configured: check base_url, grant, scope and variables"
+        }
         (ErrorCode::ServerError, _) => "the server failed",
         _ => "the server reports an error in a success",
     }
@@ -233,14 +241,22 @@ fn token_type(asked: &Asked<'_>, answer: &Answer, body: &Value) -> std::result::
 }
 
 /// `expires_in`, else `expires_at`, else the default, else a JWT's `exp`, else five minutes.
-fn lifetime(asked: &Asked<'_>, answer: &Answer, body: &Value, access_token: &str) -> std::result::Result<Duration, String> {
+fn lifetime(
+    asked: &Asked<'_>,
+    answer: &Answer,
+    body: &Value,
+    access_token: &str,
+) -> std::result::Result<Duration, String> {
     if let Some(lifetime) = seconds(body, &answer.expires_in.0, "expires_in")? {
         return Ok(lifetime);
     }
     if let Some(spec) = &answer.expires_at
         && let Some(value) = body.pointer(&spec.path.0).filter(|value| !value.is_null())
     {
-        let at = value.as_str().and_then(|text| moment(text, spec.zone)).ok_or("the answer's expires_at is no date and time")?;
+        let at = value
+            .as_str()
+            .and_then(|text| moment(text, spec.zone))
+            .ok_or("the answer's expires_at is no date and time")?;
         return Ok(at.saturating_sub(asked.sent_unix));
     }
     if let Some(lifetime) = asked.profile.default_lifetime {
@@ -291,9 +307,13 @@ fn text_at(body: &Value, at: &str, name: &str) -> std::result::Result<Option<Str
     match body.pointer(at) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.is_empty() => Err(format!("the answer's {name} is empty")),
-        Some(Value::String(text)) if text.len() > MAX_TOKEN => Err(format!("the answer's {name} is longer than 64 KiB")),
+        Some(Value::String(text)) if text.len() > MAX_TOKEN => {
+            Err(format!("the answer's {name} is longer than 64 KiB"))
+        }
         Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(text.clone())),
-        Some(Value::String(_)) => Err(format!("the answer's {name} holds spaces or characters that a token cannot have")),
+        Some(Value::String(_)) => {
+            Err(format!("the answer's {name} holds spaces or characters that a token cannot have"))
+        }
         Some(_) => Err(format!("the answer's {name} is no text")),
     }
 }
@@ -301,7 +321,8 @@ fn text_at(body: &Value, at: &str, name: &str) -> std::result::Result<Option<Str
 /// Type and length of an answer: its text is never repeated, it may hold anything.
 fn describe(response: &HttpResponse) -> String {
     let kind = response.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("no content type");
-    let kind: String = kind.chars().take_while(|c| c.is_ascii_alphanumeric() || "/-+. ".contains(*c)).take(60).collect();
+    let kind: String =
+        kind.chars().take_while(|c| c.is_ascii_alphanumeric() || "/-+. ".contains(*c)).take(60).collect();
     format!("{}, {} bytes", kind.trim(), response.body.len())
 }
 

@@ -48,7 +48,12 @@ struct Critical {
 pub(crate) struct CriticalGuard<'a>(&'a Critical);
 
 impl Core {
-    pub(crate) fn new(clock: Clock, store: Box<dyn Store>, transport: TransportOptions, max_answer: usize) -> Result<Core> {
+    pub(crate) fn new(
+        clock: Clock,
+        store: Box<dyn Store>,
+        transport: TransportOptions,
+        max_answer: usize,
+    ) -> Result<Core> {
         let core = Core {
             clock,
             store,
@@ -102,7 +107,10 @@ impl Running {
             .thread_name_fn(|| format!("qauth-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
             .enable_all()
             .build()
-            .map_err(|error| Error::new(ErrorCode::Internal, format!("the runtime's thread cannot be started: {}", error.kind())).with_retryable(true))?;
+            .map_err(|error| {
+                Error::new(ErrorCode::Internal, format!("the runtime's thread cannot be started: {}", error.kind()))
+                    .with_retryable(true)
+            })?;
         let schedule = Arc::new(Schedule::new());
         if !clock.is_manual() {
             runtime.spawn(schedule.clone().run(clock.clone()));

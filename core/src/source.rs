@@ -145,6 +145,8 @@ impl Source {
         loop {
             match self.step(limit.min_remaining, renewed)? {
                 Step::Serve(published) => return Ok(published),
+                // What is remembered belongs to the old secret.
+                Step::Fail(_) | Step::Wait(..) if self.reread_files() => {}
                 Step::Fail(error) => return Err(error),
                 Step::Wait(pause, error) => {
                     let allowed = limit.until.is_some_and(|until| Instant::now() + pause <= until);
@@ -184,7 +186,9 @@ impl Source {
             match flight.wait_for(Option::is_some).await {
                 Ok(outcome) => outcome.clone().expect("waited for it to be there"),
                 Err(_) if self.is_closed() => Err(Error::closed()),
-                Err(_) => Err(Error::new(ErrorCode::Internal, "the renewal ended without a result; please report this")),
+                Err(_) => {
+                    Err(Error::new(ErrorCode::Internal, "the renewal ended without a result; please report this"))
+                }
             }
         };
         let timed = match self.core.running() {
@@ -332,7 +336,8 @@ impl Source {
         let mode = self.profile.load().mode;
         let current = self.published.load_full()?;
         let wanted = mode == Mode::Always || (mode == Mode::Background && current.was_used());
-        let held_back = state.pause.as_ref().is_some_and(|pause| pause.kind == PauseKind::Final || !pause.until.passed(&now));
+        let held_back =
+            state.pause.as_ref().is_some_and(|pause| pause.kind == PauseKind::Final || !pause.until.passed(&now));
         if self.is_closed() || !wanted || held_back || !current.windows.refresh_at.passed(&now) {
             return None;
         }
@@ -389,10 +394,12 @@ impl Source {
         Ok(())
     }
 
-    /// A `file:` secret has changed: the profile follows, and what was remembered of the old secret goes.
-    pub(crate) fn reread(&self, profile: Profile) {
+    /// Where a `file:` secret has changed, the profile follows, and what was remembered of the old secret goes.
+    pub(crate) fn reread_files(&self) -> bool {
+        let Some(profile) = self.profile().with_changed_files() else { return false };
         self.profile.store(Arc::new(profile));
         self.lock().pause = None;
+        true
     }
 
     fn replace(&self, profile: Profile) {

@@ -97,7 +97,12 @@ pub(crate) trait Store: Send + Sync {
     fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Record>>>;
 
     /// Writes `record` if the one that stands there has generation `expected` (0: none stands there).
-    fn compare_and_set<'a>(&'a self, name: &'a RecordName, expected: u64, record: Record) -> BoxFuture<'a, Result<Swap>>;
+    fn compare_and_set<'a>(
+        &'a self,
+        name: &'a RecordName,
+        expected: u64,
+        record: Record,
+    ) -> BoxFuture<'a, Result<Swap>>;
 
     /// Takes the lease for [`LEASE`], or renews it for the same owner; `false`: somebody else holds it.
     fn lease<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<bool>>;
@@ -114,9 +119,13 @@ mod tests {
     fn identities_that_only_read_alike_have_names_of_their_own() {
         // fault 9
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"key");
-        let name = |parts: &[&str]| RecordName::new(&key, &parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>());
+        let name =
+            |parts: &[&str]| RecordName::new(&key, &parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>());
         assert_eq!(name(&["a", "b"]), name(&["a", "b"]));
         assert_ne!(name(&["ab", ""]), name(&["a", "b"]));
-        assert_ne!(name(&["a", "b"]), RecordName::new(&hmac::Key::new(hmac::HMAC_SHA256, b"other"), &["a".into(), "b".into()]));
+        assert_ne!(
+            name(&["a", "b"]),
+            RecordName::new(&hmac::Key::new(hmac::HMAC_SHA256, b"other"), &["a".into(), "b".into()])
+        );
     }
 }

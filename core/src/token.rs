@@ -46,7 +46,14 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    pub(crate) fn new(issued: &Issued, scheme: &str, generation: u64, obtained: Moment, windows: Windows, clock: &Clock) -> Published {
+    pub(crate) fn new(
+        issued: &Issued,
+        scheme: &str,
+        generation: u64,
+        obtained: Moment,
+        windows: Windows,
+        clock: &Clock,
+    ) -> Published {
         let prefix = if scheme.is_empty() { String::new() } else { format!("{scheme} ") };
         Published {
             hot: clock.hot(&windows.serve_until),

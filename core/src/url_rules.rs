@@ -38,7 +38,9 @@ pub(crate) fn check(url: &Url) -> Result<(), String> {
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(url) => {}
-        "http" => return Err("plain http is allowed to loopback only (127.0.0.0/8, [::1], localhost); use https".into()),
+        "http" => {
+            return Err("plain http is allowed to loopback only (127.0.0.0/8, [::1], localhost); use https".into());
+        }
         _ => return Err("must begin with https://".into()),
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -77,12 +79,28 @@ mod tests {
     #[test]
     fn a_credential_goes_to_https_or_to_this_machine_only() {
         // fault 4
-        for fine in ["https://api.example.com/x/", "http://127.0.0.1:8080/quable", "http://[::1]:1/", "http://localhost/", "https://10.0.0.1"] {
+        for fine in [
+            "https://api.example.com/x/",
+            "http://127.0.0.1:8080/quable",
+            "http://[::1]:1/",
+            "http://localhost/",
+            "https://10.0.0.1",
+        ] {
             assert!(base(fine).is_ok(), "{fine}");
         }
         for wrong in [
-            "http://api.example.com", "http://127.0.0.1.evil.com", "ftp://x", "https://user:pw@x", "https://x/#f", "https://x:0",
-            "https://ex\u{0430}mple.com", "https://x?y", "", "x", "https://", "http://localhost.evil.com",
+            "http://api.example.com",
+            "http://127.0.0.1.evil.com",
+            "ftp://x",
+            "https://user:pw@x",
+            "https://x/#f",
+            "https://x:0",
+            "https://ex\u{0430}mple.com",
+            "https://x?y",
+            "",
+            "x",
+            "https://",
+            "http://localhost.evil.com",
         ] {
             assert!(base(wrong).is_err(), "{wrong}");
         }

@@ -188,7 +188,8 @@ impl Config {
             transport: TransportOptions {
                 ca_file: table.ca_file.map(|file| trust.folder.as_deref().unwrap_or(Path::new("")).join(file)),
                 proxy: table.proxy,
-                connect_timeout: positive(table.connect_timeout, "transport.connect_timeout")?.unwrap_or(defaults.connect_timeout),
+                connect_timeout: positive(table.connect_timeout, "transport.connect_timeout")?
+                    .unwrap_or(defaults.connect_timeout),
                 timeout: positive(table.timeout, "transport.timeout")?.unwrap_or(defaults.timeout),
             },
             max_answer: match table.max_answer_bytes {

@@ -198,7 +198,9 @@ mod tests {
         let allowed = Trust { commands: true, ..Trust::default() };
         assert_eq!(resolve("cmd:printf '%s' 'a b'", "x", &allowed).unwrap().value.expose(), "a b");
         assert!(error("cmd:printf x", &Trust::default()).contains("allow_commands"));
-        assert!(error("cmd:printf x", &Trust { commands: true, discovered: true, ..Trust::default() }).contains("found"));
+        assert!(
+            error("cmd:printf x", &Trust { commands: true, discovered: true, ..Trust::default() }).contains("found")
+        );
         assert!(error("cmd:false", &allowed).contains("failed"));
         assert!(error("cmd:/nonexistent/program", &allowed).contains("cannot be started"));
         assert!(error("cmd:'", &allowed).contains("quote"));

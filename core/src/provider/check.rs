@@ -10,8 +10,22 @@ const BUILTIN: [&str; 3] = ["scope", "audience", "resource"];
 
 /// Keys of a profile that are not credentials or variables.
 pub(crate) const PROFILE_KEYS: [&str; 16] = [
-    "provider", "environment", "grant", "base_url", "api_base_url", "allowed_hosts", "scope", "audience", "resource", "mode",
-    "buffer", "ahead", "max_lifetime", "default_lifetime", "timeout", "client_auth",
+    "provider",
+    "environment",
+    "grant",
+    "base_url",
+    "api_base_url",
+    "allowed_hosts",
+    "scope",
+    "audience",
+    "resource",
+    "mode",
+    "buffer",
+    "ahead",
+    "max_lifetime",
+    "default_lifetime",
+    "timeout",
+    "client_auth",
 ];
 
 /// Headers that only the HTTP client itself may write.
@@ -41,7 +55,9 @@ impl<'a> Checker<'a> {
         if !is_identifier(&definition.name, true) {
             return Err("name: expected lower-case letters, digits, - and _, beginning with a letter".into());
         }
-        if !definition.api_path.is_empty() && (!definition.api_path.starts_with('/') || definition.api_path.ends_with('/')) {
+        if !definition.api_path.is_empty()
+            && (!definition.api_path.starts_with('/') || definition.api_path.ends_with('/'))
+        {
             return Err("api_path: must begin with / and not end with it".into());
         }
         self.fields()?;
@@ -191,7 +207,8 @@ impl<'a> Checker<'a> {
             if !status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)) {
                 return Err(format!("answer.final_statuses.{status}: expected a status from 400 to 599"));
             }
-            let allowed = [ErrorCode::InvalidClient, ErrorCode::InvalidGrant, ErrorCode::AccessDenied, ErrorCode::Config];
+            let allowed =
+                [ErrorCode::InvalidClient, ErrorCode::InvalidGrant, ErrorCode::AccessDenied, ErrorCode::Config];
             if !ErrorCode::from_name(code).is_some_and(|code| allowed.contains(&code)) {
                 return Err(format!(
                     "answer.final_statuses.{status}: expected invalid_client, invalid_grant, access_denied or config"

@@ -62,7 +62,10 @@ impl Provider {
     }
 
     fn checked(value: Value, source: Arc<str>) -> Result<Provider> {
-        let at = value.get("name").and_then(Value::as_str).map_or_else(|| "provider".to_owned(), |name| format!("provider {name:?}"));
+        let at = value
+            .get("name")
+            .and_then(Value::as_str)
+            .map_or_else(|| "provider".to_owned(), |name| format!("provider {name:?}"));
         let definition: Definition = document::typed(value, &at)?;
         check::check(&definition)?;
         Ok(Provider { definition: Arc::new(definition), source })
@@ -180,7 +183,8 @@ fn built_in() -> &'static BTreeMap<String, Provider> {
             .files()
             .filter_map(|file| file.contents_utf8())
             .map(|text| {
-                let provider = Provider::from_toml(text).expect("built-in provider files are checked by this crate's tests");
+                let provider =
+                    Provider::from_toml(text).expect("built-in provider files are checked by this crate's tests");
                 (provider.name().to_owned(), provider)
             })
             .collect()

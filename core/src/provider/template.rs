@@ -161,7 +161,9 @@ impl Template {
 pub(crate) fn random_hex(bytes: usize) -> String {
     use ring::rand::SecureRandom;
     let mut buffer = vec![0u8; bytes];
-    ring::rand::SystemRandom::new().fill(&mut buffer).expect("the operating system's random source does not fail after boot");
+    ring::rand::SystemRandom::new()
+        .fill(&mut buffer)
+        .expect("the operating system's random source does not fail after boot");
     buffer.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -174,11 +176,17 @@ impl Part {
         if is_name(inside) {
             return Ok(Part::Variable(inside.to_owned()));
         }
-        let wrong = || format!("has {{{inside}}}: expected {{name}} or {{function(argument)}}, the functions being base64, now, random");
+        let wrong = || {
+            format!(
+                "has {{{inside}}}: expected {{name}} or {{function(argument)}}, the functions being base64, now, random"
+            )
+        };
         let (function, argument) = inside.strip_suffix(')').and_then(|call| call.split_once('(')).ok_or_else(wrong)?;
         match function {
             "base64" if is_name(argument) => Ok(Part::Call(Function::Base64, argument.to_owned())),
-            "now" if ["seconds", "milliseconds"].contains(&argument) => Ok(Part::Call(Function::Now, argument.to_owned())),
+            "now" if ["seconds", "milliseconds"].contains(&argument) => {
+                Ok(Part::Call(Function::Now, argument.to_owned()))
+            }
             "random" if argument.parse().is_ok_and(|bytes: usize| (8..=64).contains(&bytes)) => {
                 Ok(Part::Call(Function::Random, argument.to_owned()))
             }
@@ -213,7 +221,9 @@ impl Place {
             Place::Whole => text.push_str(value),
             Place::Path => {
                 if matches!(value, "" | "." | "..") {
-                    return Err(Error::invalid_argument(format!("{name} is empty, \".\" or \"..\", which cannot be a path segment")));
+                    return Err(Error::invalid_argument(format!(
+                        "{name} is empty, \".\" or \"..\", which cannot be a path segment"
+                    )));
                 }
                 text.extend(utf8_percent_encode(value, SEGMENT));
             }
@@ -225,7 +235,9 @@ impl Place {
             }
             Place::Header => {
                 if value.chars().any(char::is_control) {
-                    return Err(Error::invalid_argument(format!("{name} holds a control character, which a header cannot carry")));
+                    return Err(Error::invalid_argument(format!(
+                        "{name} holds a control character, which a header cannot carry"
+                    )));
                 }
                 text.push_str(value);
             }
@@ -269,7 +281,9 @@ impl JsonTemplate {
     fn parse(value: Value) -> Result<JsonTemplate, String> {
         Ok(match value {
             Value::String(text) => JsonTemplate::Text(Template::parse(&text)?),
-            Value::Array(list) => JsonTemplate::List(list.into_iter().map(JsonTemplate::parse).collect::<Result<_, _>>()?),
+            Value::Array(list) => {
+                JsonTemplate::List(list.into_iter().map(JsonTemplate::parse).collect::<Result<_, _>>()?)
+            }
             Value::Object(members) => JsonTemplate::Object(
                 members
                     .into_iter()
@@ -353,7 +367,8 @@ mod tests {
 
     #[test]
     fn a_field_whose_variable_is_absent_is_dropped() {
-        let body: JsonTemplate = serde_json::from_value(serde_json::json!({"a": "{absent}", "roles": "{roles}", "n": 1})).unwrap();
+        let body: JsonTemplate =
+            serde_json::from_value(serde_json::json!({"a": "{absent}", "roles": "{roles}", "n": 1})).unwrap();
         assert_eq!(body.render(&scope()).unwrap().unwrap(), serde_json::json!({"roles": ["issuer"], "n": 1}));
     }
 

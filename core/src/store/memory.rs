@@ -46,7 +46,12 @@ impl Store for MemoryStore {
         Box::pin(async move { Ok(self.with(|shelf| shelf.records.get(name).cloned())) })
     }
 
-    fn compare_and_set<'a>(&'a self, name: &'a RecordName, expected: u64, record: Record) -> BoxFuture<'a, Result<Swap>> {
+    fn compare_and_set<'a>(
+        &'a self,
+        name: &'a RecordName,
+        expected: u64,
+        record: Record,
+    ) -> BoxFuture<'a, Result<Swap>> {
         Box::pin(async move {
             Ok(self.with(|shelf| {
                 let standing = shelf.records.get(name);
