@@ -193,6 +193,21 @@ impl Engine {
         }
     }
 
+    /// The names of all providers: the built-in ones, then the configuration's own.
+    pub fn provider_names(&self) -> impl Iterator<Item = String> {
+        let own = self.0.config.providers.keys().cloned();
+        let built_in = Provider::all().map(|provider| provider.name().to_owned());
+        built_in.filter(|name| !self.0.config.providers.contains_key(name)).chain(own)
+    }
+
+    /// The provider that [`Engine::source_with`] would use, found without reading a credential.
+    ///
+    /// # Errors
+    /// `config`: the profile or its provider is unknown or wrong.
+    pub fn provider_for(&self, name: &str, overrides: &Map<String, Value>) -> Result<Provider> {
+        self.provider_of(&self.profile_input(name, overrides)?)
+    }
+
     /// Moves a manual clock (`testing.clock = "manual"`) forward, runs the renewals that come due on the way, and returns
     /// when they have ended. Blocks.
     ///
@@ -338,6 +353,16 @@ impl TokenSource {
     /// The provider's name.
     pub fn provider(&self) -> Provider {
         self.source.profile().provider.clone()
+    }
+
+    /// Where paths of API calls begin; `None` for a profile without an API address, which can `token()` and `header()`.
+    pub fn api_base_url(&self) -> Option<String> {
+        self.source.profile().api_base_url.clone()
+    }
+
+    /// The name of the header that carries the token: `Authorization` unless the provider says otherwise.
+    pub fn header_name(&self) -> String {
+        self.source.profile().provider.definition().attach.header.clone()
     }
 
     /// The engine that it belongs to.
@@ -596,6 +621,11 @@ impl TokenSource {
                 "the call ended without a result; please report this",
             )),
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn inner(&self) -> Arc<Source> {
+        self.source.clone()
     }
 
     fn limit(&self, options: TokenOptions) -> Limit {

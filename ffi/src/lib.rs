@@ -1,1 +1,37 @@
-//! qauth-ffi
+//! The C face of qauth. `include/qauth.h` is made from this crate's signatures and comments and is its manual.
+//!
+//! Every function checks what it is given, makes one call into `qauth-core` and hands over the result. [`guard`] keeps
+//! panics inside, [`handle`] holds every cast.
+
+#![allow(non_camel_case_types)]
+// The contract of each function is its comment, written for C.
+#![allow(clippy::missing_safety_doc)]
+
+// In the order in which the header shows them.
+mod version;
+mod code;
+mod error;
+mod engine;
+mod source;
+mod token;
+mod headers;
+mod request;
+mod response;
+mod string;
+mod queue;
+
+mod guard;
+mod handle;
+mod text;
+
+pub use code::*;
+pub use engine::*;
+pub use error::*;
+pub use headers::*;
+pub use queue::*;
+pub use request::*;
+pub use response::*;
+pub use source::*;
+pub use string::*;
+pub use token::*;
+pub use version::*;

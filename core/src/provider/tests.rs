@@ -1,1 +1,107 @@
+use super::*;
 
+const MINIMAL: &str = r#"
+name = "acme"
+[environments.production]
+base_url = "https://api.acme.example"
+[credentials]
+key = { env = "ACME_KEY", secret = true }
+[grants.login]
+path = "/token"
+json = { key = "{key}" }
+"#;
+
+fn error(text: &str) -> String {
+    Provider::from_toml(text).unwrap_err().to_string()
+}
+
+#[test]
+fn every_built_in_file_is_correct() {
+    let names: Vec<String> = Provider::all().map(|provider| provider.name().to_owned()).collect();
+    assert_eq!(names, ["oauth2", "qpay", "quable", "quantaprice", "quartile", "quiqup"]);
+    assert_eq!(BUILT_IN.files().count(), names.len());
+}
+
+#[test]
+fn a_users_own_file_needs_no_rust() {
+    let provider = Provider::from_toml(MINIMAL).unwrap();
+    assert_eq!(provider.name(), "acme");
+    assert_eq!(provider.grants().collect::<Vec<_>>(), ["login"]);
+    assert_eq!(provider.source(), MINIMAL);
+}
+
+#[test]
+fn an_unknown_key_is_an_error_that_names_it() {
+    // fault 7
+    for (from, to, names) in [
+        ("name = \"acme\"", "name = \"acme\"\nnmae = 1", "nmae"),
+        ("path = \"/token\"", "path = \"/token\"\nbodyy = {}", "grants.login.bodyy"),
+        ("secret = true", "secret = true, secrte = true", "secrte"),
+        ("[grants.login]", "[answer]\naccess = \"/a\"\n[grants.login]", "access"),
+        ("[grants.login]", "[lifetime]\nbufer = \"1s\"\n[grants.login]", "bufer"),
+        ("[grants.login]", "[grants.logins]", "logins"),
+    ] {
+        let said = error(&MINIMAL.replace(from, to));
+        let key = names.rsplit('.').next().unwrap();
+        assert!(said.contains(key) && said.contains("unknown") || said.contains("expected"), "{said}");
+    }
+}
+
+#[test]
+fn an_unused_key_is_an_error_that_names_it() {
+    let unused = MINIMAL.replace("[grants.login]", "spare = { env = \"ACME_SPARE\" }\n[grants.login]");
+    assert!(error(&unused).contains("credentials.spare: is declared but used nowhere"));
+    let undeclared = MINIMAL.replace("{key}", "{kye}");
+    assert!(error(&undeclared).contains("{kye} is declared neither"));
+}
+
+#[test]
+fn what_cannot_work_is_refused_by_name() {
+    for (from, to, names) in [
+        ("path = \"/token\"", "path = \"token\"", "grants.login.path: must begin with /"),
+        ("path = \"/token\"", "", "grants.login.path: is missing"),
+        ("path = \"/token\"", "path = \"/t\"\nurl = \"https://x\"", "grants.login.url"),
+        ("path = \"/token\"", "path = \"/token\"\nform = {}", "grants.login.json: is given beside form"),
+        ("path = \"/token\"", "path = \"/token\"\nmethod = \"GET\"", "grants.login.method"),
+        ("path = \"/token\"", "path = \"/token\"\nheaders = { Host = \"x\" }", "grants.login.headers.Host"),
+        ("path = \"/token\"", "path = \"/token\"\nheaders = { \"a b\" = \"x\" }", "is no header name"),
+        ("path = \"/token\"", "path = \"/token\"\ntoken = \"x\"", "grants.login.token"),
+        ("[grants.login]", "[grants.refresh_token]", "beside refresh_token"),
+        ("name = \"acme\"", "name = \"Acme\"", "name:"),
+        ("name = \"acme\"", "name = \"acme\"\napi_path = \"v1\"", "api_path"),
+        ("https://api.acme.example", "ftp://api.acme.example", "environments.production.base_url"),
+        ("env = \"ACME_KEY\"", "env = \"acme key\"", "credentials.key.env"),
+        ("env = \"ACME_KEY\"", "default = \"x\"", "credentials.key.default"),
+        ("env = \"ACME_KEY\"", "pattern = \"[\"", "pattern"),
+        ("key = {", "provider = {", "credentials.provider"),
+        (
+            "[grants.login]",
+            "[answer]\nfinal_statuses = { 200 = \"config\" }\n[grants.login]",
+            "answer.final_statuses.200",
+        ),
+        (
+            "[grants.login]",
+            "[answer]\nfinal_statuses = { 401 = \"nonsense\" }\n[grants.login]",
+            "answer.final_statuses.401",
+        ),
+        ("[grants.login]", "[answer]\nsuccess = [302]\n[grants.login]", "answer.success"),
+        ("[grants.login]", "[answer]\naccess_token = \"token\"\n[grants.login]", "JSON Pointer"),
+        ("[grants.login]", "[lifetime]\nbuffer = \"-5s\"\n[grants.login]", "lifetime.buffer"),
+        ("[grants.login]", "[operations.x]\npath = \"x\"\n[grants.login]", "operations.x.path"),
+        (
+            "[grants.login]",
+            "[operations.x]\npath = \"/x\"\ngrants = [\"password\"]\n[grants.login]",
+            "operations.x.grants",
+        ),
+    ] {
+        let text = MINIMAL.replace(from, to);
+        assert_ne!(text, MINIMAL, "{from}");
+        let said = error(&text);
+        assert!(said.contains(names), "{to}: {said}");
+    }
+}
+
+#[test]
+fn a_mistake_in_the_syntax_names_its_line() {
+    assert!(error("name = \"acme\"\n[grants").contains("line 2"));
+}

@@ -1,0 +1,182 @@
+//! `qauth providers`: what can be used without writing anything, and what each of them needs.
+
+use std::path::Path;
+
+use qauth_core::{Engine, Error, ErrorCode, FieldInfo, OperationInfo, Provider};
+use serde_json::{Value, json};
+
+use crate::args::ProvidersArgs;
+use crate::console::{Console, Style};
+use crate::failure::Failure;
+
+pub(super) fn run(engine: &Engine, args: &ProvidersArgs, console: &mut Console<'_, '_>) -> Result<(), Failure> {
+    let Some(name) = &args.name else { return list(engine, console) };
+    let provider = find(engine, name)?;
+    if !args.toml {
+        return match console.is_json() {
+            true => console.value(&everything(&provider)),
+            false => show(&provider, console),
+        };
+    }
+    let text = toml(&provider)?;
+    if console.is_json() {
+        let mut value = everything(&provider);
+        value["toml"] = Value::from(text);
+        return console.value(&value);
+    }
+    console.write(text.as_bytes())
+}
+
+fn find(engine: &Engine, name: &str) -> Result<Provider, Error> {
+    if !name.contains('/') && !name.ends_with(".toml") {
+        return engine.provider(name);
+    }
+    let text = std::fs::read_to_string(Path::new(name))
+        .map_err(|error| Error::new(ErrorCode::Config, format!("the provider file {name}: {}", error.kind())))?;
+    Provider::from_toml(&text)
+}
+
+/// The provider's file. A table of the configuration has none of its own.
+fn toml(provider: &Provider) -> Result<&str, Error> {
+    match provider.source() {
+        text if text.starts_with('{') => {
+            let message = format!("provider {:?} is a table of the configuration and has no file", provider.name());
+            Err(Error::new(ErrorCode::Unsupported, message))
+        }
+        text => Ok(text),
+    }
+}
+
+fn list(engine: &Engine, console: &mut Console<'_, '_>) -> Result<(), Failure> {
+    let providers = engine.provider_names().map(|name| engine.provider(&name)).collect::<Result<Vec<_>, _>>()?;
+    if console.is_json() {
+        return console.value(&providers.iter().map(summary).collect());
+    }
+    let heading = ["NAME", "DESCRIPTION", "GRANTS", "ENVIRONMENTS"].map(str::to_owned);
+    let rows = providers.iter().map(|provider| {
+        [
+            provider.name().to_owned(),
+            provider.description().unwrap_or_default().to_owned(),
+            provider.grants().collect::<Vec<_>>().join(", "),
+            provider.environments().collect::<Vec<_>>().join(", "),
+        ]
+    });
+    let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();
+    for (index, line) in columns(&rows).iter().enumerate() {
+        let colored = index == 0 && console.colors_stdout();
+        console.line(&Style::Heading.paint(line, colored))?;
+    }
+    Ok(())
+}
+
+fn show(provider: &Provider, console: &mut Console<'_, '_>) -> Result<(), Failure> {
+    let colored = console.colors_stdout();
+    let title = Style::Heading.paint(provider.name(), colored);
+    match provider.description() {
+        Some(description) => console.line(&format!("{title}: {description}"))?,
+        None => console.line(&title)?,
+    }
+    let sections = [
+        ("Grants", columns(&firsts(provider.grants()))),
+        ("Environments", columns(&firsts(provider.environments()))),
+        ("Fields", columns(&provider.fields().map(field_row).collect::<Vec<_>>())),
+        ("Operations", columns(&provider.operations().map(operation_row).collect::<Vec<_>>())),
+    ];
+    for (heading, lines) in sections.iter().filter(|(_, lines)| !lines.is_empty()) {
+        console.line("")?;
+        console.line(&Style::Heading.paint(heading, colored))?;
+        for line in lines {
+            console.line(&format!("  {line}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The first one is what a profile gets that says nothing.
+fn firsts<'a>(names: impl Iterator<Item = &'a str>) -> Vec<[String; 2]> {
+    names
+        .enumerate()
+        .map(|(index, name)| [name.to_owned(), if index == 0 { "default".to_owned() } else { String::new() }])
+        .collect()
+}
+
+fn field_row(field: FieldInfo<'_>) -> [String; 4] {
+    let default = field.default.map(|default| format!("default {default:?}"));
+    let remarks: Vec<String> = default.into_iter().chain(field.description.map(str::to_owned)).collect();
+    [
+        field.name.to_owned(),
+        field.env.unwrap_or("-").to_owned(),
+        if field.secret { "secret".to_owned() } else { String::new() },
+        remarks.join("; "),
+    ]
+}
+
+fn operation_row(operation: OperationInfo<'_>) -> [String; 3] {
+    let parameters = operation.parameters.iter().map(|(name, required)| match required {
+        true => format!("{name}=…"),
+        false => format!("[{name}=…]"),
+    });
+    [
+        operation.name.to_owned(),
+        parameters.collect::<Vec<_>>().join(" "),
+        operation.description.unwrap_or_default().to_owned(),
+    ]
+}
+
+/// Left-aligned columns, two spaces apart, no spaces at the end of a line.
+fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).filter(|(_, width)| *width > 0);
+        let padded: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn summary(provider: &Provider) -> Value {
+    json!({
+        "name": provider.name(),
+        "description": provider.description(),
+        "grants": provider.grants().collect::<Vec<_>>(),
+        "environments": provider.environments().collect::<Vec<_>>(),
+    })
+}
+
+fn everything(provider: &Provider) -> Value {
+    let fields = provider.fields().map(|field| {
+        json!({
+            "name": field.name,
+            "env": field.env,
+            "secret": field.secret,
+            "default": field.default,
+            "description": field.description,
+        })
+    });
+    let operations = provider.operations().map(|operation| {
+        let parameters =
+            operation.parameters.iter().map(|(name, required)| json!({"name": name, "required": required}));
+        json!({
+            "name": operation.name,
+            "description": operation.description,
+            "parameters": parameters.collect::<Vec<_>>(),
+        })
+    });
+    let mut value = summary(provider);
+    value["fields"] = fields.collect();
+    value["operations"] = operations.collect();
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_an_empty_one_takes_no_room() {
+        let rows = [["a", "", "x"], ["long", "", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(columns(&rows), ["a     x", "long"]);
+        assert!(columns::<2>(&[]).is_empty());
+    }
+}

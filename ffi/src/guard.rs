@@ -1,0 +1,146 @@
+//! The border: what goes wrong inside becomes a code and an error object; no panic crosses into C.
+
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+
+use qauth_core::{Error, ErrorCode};
+
+use crate::code::{QAUTH_BUFFER_TOO_SMALL, QAUTH_INTERNAL, QAUTH_OK, qauth_code};
+use crate::error::{self, qauth_error};
+
+/// Why a call failed.
+pub(crate) enum Failure {
+    /// Core says so.
+    Core(Error),
+    /// A text does not fit into the caller's buffer; it needs this many bytes.
+    TooSmall(usize),
+}
+
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Core(error)
+    }
+}
+
+impl Failure {
+    pub(crate) fn code(&self) -> qauth_code {
+        match self {
+            Failure::Core(error) => error.code() as qauth_code,
+            Failure::TooSmall(_) => QAUTH_BUFFER_TOO_SMALL,
+        }
+    }
+}
+
+/// Runs a function's body; a failure goes to `error_out` if the caller wants it.
+#[inline]
+pub(crate) fn guard(error_out: *mut *mut qauth_error, body: impl FnOnce() -> Result<()>) -> qauth_code {
+    match caught(body) {
+        Ok(Ok(())) => QAUTH_OK,
+        Ok(Err(failure)) => hand_over(error_out, &failure),
+        Err(place) => hand_over(error_out, &Failure::Core(internal(&place))),
+    }
+}
+
+/// The same for a function that has no error to give: a panic gives `otherwise`.
+#[inline]
+pub(crate) fn quiet<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
+    caught(body).unwrap_or(otherwise)
+}
+
+#[cold]
+#[inline(never)]
+fn hand_over(error_out: *mut *mut qauth_error, failure: &Failure) -> qauth_code {
+    caught(|| error::put(error_out, failure)).map_or(QAUTH_INTERNAL, |()| failure.code())
+}
+
+fn internal(place: &str) -> Error {
+    Error::new(ErrorCode::Internal, format!("a fault in qauth itself at {place}; please report it"))
+}
+
+thread_local! {
+    /// How many guarded bodies this thread is in.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// Where the last panic of this thread was; never its text, which might quote a secret.
+    static PLACE: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Counts down whatever happens.
+struct Inside;
+
+impl Inside {
+    #[inline]
+    fn enter() -> Inside {
+        DEPTH.set(DEPTH.get() + 1);
+        Inside
+    }
+}
+
+impl Drop for Inside {
+    #[inline]
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
+
+/// The body's result, or where it panicked.
+#[inline]
+fn caught<T>(body: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    let inside = Inside::enter();
+    // Whatever a panic leaves half done is behind core's locks, which are made for it.
+    let result = panic::catch_unwind(AssertUnwindSafe(body));
+    drop(inside);
+    result.map_err(|payload| {
+        // Its destructor is foreign code that could panic again.
+        std::mem::forget(payload);
+        PLACE.take().unwrap_or_else(|| "an unknown place".to_owned())
+    })
+}
+
+/// Keeps this library's panics off the host's stderr, and everybody else's as they were.
+pub(crate) fn keep_quiet() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let ours = std::thread::current().name().is_some_and(|name| name.starts_with("qauth-"));
+            if DEPTH.get() > 0 {
+                PLACE.set(info.location().map(|place| format!("{}:{}", place.file(), place.line())));
+            } else if !ours {
+                others(info);
+            }
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::QAUTH_INVALID_ARGUMENT;
+    use crate::handle;
+
+    #[test]
+    fn a_panic_becomes_internal_and_names_its_place_but_not_its_text() {
+        // fault 76
+        keep_quiet();
+        let mut error = std::ptr::null_mut();
+        assert_eq!(guard(&mut error, || panic!("secret-canary")), QAUTH_INTERNAL);
+        let text = handle::peek(error).unwrap().message.to_str().unwrap().to_owned();
+        assert!(text.contains("guard.rs:") && !text.contains("canary"), "{text}");
+        drop(handle::take(error));
+        assert_eq!(guard(std::ptr::null_mut(), || panic!("again")), QAUTH_INTERNAL);
+        assert_eq!(quiet(7, || panic!("again")), 7);
+        assert_eq!(DEPTH.get(), 0);
+    }
+
+    #[test]
+    fn a_failure_is_handed_over_only_where_it_is_wanted() {
+        let fail = || Err(Error::new(ErrorCode::InvalidArgument, "no").into());
+        assert_eq!(guard(std::ptr::null_mut(), fail), QAUTH_INVALID_ARGUMENT);
+        let mut error = std::ptr::null_mut();
+        assert_eq!(guard(&mut error, fail), QAUTH_INVALID_ARGUMENT);
+        assert_eq!(handle::take(error).unwrap().code, QAUTH_INVALID_ARGUMENT);
+    }
+}

@@ -1,0 +1,188 @@
+//! The Rust driver: each line becomes one call of `qauth-core`.
+
+#![allow(clippy::print_stdout)]
+
+use std::collections::BTreeSet;
+use std::io::BufRead;
+use std::sync::{Arc, Barrier};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use qauth_core::{Engine, Error, Request, Token, TokenOptions, TokenSource};
+use qauth_tests::wire::{self, Reply};
+use serde_json::{Map, Value};
+
+#[derive(Default)]
+struct Driver {
+    engine: Option<Engine>,
+    source: Option<TokenSource>,
+    token: Option<Token>,
+    started: Option<JoinHandle<Result<Token, Error>>>,
+}
+
+fn main() {
+    let mut driver = Driver::default();
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        let fields = wire::fields(&line);
+        let reply = driver.handle(&fields).unwrap_or_else(|error| refused(&error));
+        println!("{}", reply.to_line());
+    }
+}
+
+impl Driver {
+    fn handle(&mut self, fields: &[String]) -> Result<Reply, Error> {
+        let argument = |index: usize| fields.get(index).map_or("", String::as_str);
+        let Some(command) = fields.first() else { return Ok(Reply::unsupported()) };
+        match command.as_str() {
+            "engine" => {
+                self.close();
+                self.engine = Some(Engine::from_json(argument(1))?);
+                return Ok(Reply::ok());
+            }
+            "close" => {
+                if let Some(engine) = &self.engine {
+                    engine.close();
+                }
+                return Ok(Reply::ok());
+            }
+            _ => {}
+        }
+        let Some(engine) = &self.engine else { return Ok(Reply::unsupported()) };
+        match command.as_str() {
+            "source" => self.source = Some(engine.source(argument(1))?),
+            "source_with" => self.source = Some(engine.source_with(argument(1), &object(argument(2)))?),
+            "advance" => engine.advance(argument(1).parse().unwrap_or(f64::NAN))?,
+            "remove" => return Ok(Reply::ok().with("removed", engine.remove(argument(1)).to_string())),
+            _ => return self.on_source(command, &argument),
+        }
+        Ok(Reply::ok())
+    }
+
+    fn on_source<'a>(&mut self, command: &str, argument: &impl Fn(usize) -> &'a str) -> Result<Reply, Error> {
+        let Some(source) = self.source.clone() else { return Ok(Reply::unsupported()) };
+        match command {
+            "token" => self.token(source.token_blocking(options(argument(1), argument(2)))),
+            "start" => {
+                let options = options(argument(1), argument(2));
+                self.started = Some(std::thread::spawn(move || source.token_blocking(options)));
+                Ok(Reply::ok())
+            }
+            "join" => match self.started.take().map(JoinHandle::join) {
+                Some(Ok(result)) => self.token(result),
+                _ => Ok(Reply::unsupported()),
+            },
+            "header" => Ok(Reply::ok().with("value", source.header()?)),
+            "headers" => {
+                let headers = source.headers_blocking(argument(1), argument(2), TokenOptions::default())?;
+                let reply = Reply::ok().with("count", headers.len().to_string());
+                Ok(headers.iter().fold(reply, |reply, (name, value)| reply.with(format!("header.{name}"), value)))
+            }
+            "request" => {
+                let mut request = Request::new(argument(1), argument(2));
+                request.body = Some(argument(3)).filter(|body| !body.is_empty()).map(|body| body.as_bytes().to_vec());
+                let mut index = 4;
+                while !argument(index).is_empty() {
+                    request.headers.push((argument(index).to_owned(), argument(index + 1).to_owned()));
+                    index += 2;
+                }
+                let response = source.request_blocking(&request)?;
+                let body = String::from_utf8_lossy(&response.body).into_owned();
+                let reply = Reply::ok().with("status", response.status.to_string()).with("body", body);
+                Ok(response.headers.into_iter().fold(reply, |reply, (name, value)| reply.with(format!("header.{name}"), value)))
+            }
+            "call" => {
+                let result = source.call_blocking(argument(1), &object(argument(2)), TokenOptions::default())?;
+                Ok(Reply::ok().with("result", result.value().to_string()))
+            }
+            "invalidate" => Ok(match &self.token {
+                Some(token) => Reply::ok().with("acted", source.invalidate(token).to_string()),
+                None => Reply::unsupported(),
+            }),
+            "reset" => {
+                source.reset();
+                Ok(Reply::ok())
+            }
+            "update" => source.update(&object(argument(1))).map(|()| Reply::ok()),
+            "scoped" => {
+                let some = |index: usize| Some(argument(index)).filter(|text| !text.is_empty());
+                self.source = Some(source.scoped(some(1), some(2), some(3))?);
+                Ok(Reply::ok())
+            }
+            "concurrent" => Ok(concurrent(&source, argument(1).parse().unwrap_or(0))),
+            _ => Ok(Reply::unsupported()),
+        }
+    }
+
+    fn token(&mut self, result: Result<Token, Error>) -> Result<Reply, Error> {
+        let token = result?;
+        let reply = Reply::ok()
+            .with("access_token", token.access_token())
+            .with("token_type", token.token_type())
+            .with_some("expires_in", token.expires_in().map(|left| left.as_secs_f64().to_string()))
+            .with_some("scope", token.scope())
+            .with("extras", Value::Object(token.extras().clone()).to_string());
+        self.token = Some(token);
+        Ok(reply)
+    }
+
+    fn close(&mut self) {
+        self.token = None;
+        self.source = None;
+        if let Some(engine) = self.engine.take() {
+            engine.close();
+        }
+    }
+}
+
+/// Threads that ask at once: how many got a token, how many different ones, and the codes of the errors.
+fn concurrent(source: &TokenSource, threads: usize) -> Reply {
+    let barrier = Arc::new(Barrier::new(threads));
+    let asking: Vec<_> = (0..threads)
+        .map(|_| {
+            let (source, barrier) = (source.clone(), barrier.clone());
+            std::thread::spawn(move || {
+                barrier.wait();
+                source.token_blocking(TokenOptions::default())
+            })
+        })
+        .collect();
+    let (mut ok, mut tokens, mut errors) = (0, BTreeSet::new(), BTreeSet::new());
+    for result in asking.into_iter().filter_map(|thread| thread.join().ok()) {
+        match result {
+            Ok(token) => {
+                ok += 1;
+                tokens.insert(token.access_token().to_owned());
+            }
+            Err(error) => {
+                errors.insert(error.code().name());
+            }
+        }
+    }
+    let errors: Vec<&str> = errors.into_iter().collect();
+    Reply::ok().with("ok", ok.to_string()).with("distinct", tokens.len().to_string()).with("errors", errors.join(","))
+}
+
+fn options(min_remaining: &str, timeout_ms: &str) -> TokenOptions {
+    TokenOptions {
+        min_remaining: min_remaining.parse().map_or(Duration::ZERO, Duration::from_secs_f64),
+        timeout: timeout_ms.parse().ok().map(Duration::from_millis),
+    }
+}
+
+fn object(text: &str) -> Map<String, Value> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn refused(error: &Error) -> Reply {
+    Reply::error()
+        .with("code", error.code().name())
+        .with("message", error.message())
+        .with("text", error.to_string())
+        .with_some("profile", error.profile())
+        .with_some("provider", error.provider())
+        .with_some("status", error.status().map(|status| status.to_string()))
+        .with_some("server_error", error.server_error())
+        .with_some("server_error_description", error.server_error_description())
+        .with("retryable", error.retryable().to_string())
+        .with_some("retry_after", error.retry_after().map(|after| after.as_secs_f64().to_string()))
+}
