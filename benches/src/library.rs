@@ -27,9 +27,12 @@ impl LoadedSource {
         // SAFETY: libqauth has no initialisers with preconditions; the types are those of include/qauth.h.
         unsafe {
             let library = Library::new(path).expect("libqauth.so loads");
-            let from_json: Symbol<'_, FromJson> = library.get(b"qauth_engine_from_json\0").expect("a symbol of the header");
-            let engine_source: Symbol<'_, EngineSource> = library.get(b"qauth_engine_source\0").expect("a symbol of the header");
-            let header: Symbol<'_, SourceHeader> = library.get(b"qauth_source_header\0").expect("a symbol of the header");
+            let from_json: Symbol<'_, FromJson> =
+                library.get(b"qauth_engine_from_json\0").expect("a symbol of the header");
+            let engine_source: Symbol<'_, EngineSource> =
+                library.get(b"qauth_engine_source\0").expect("a symbol of the header");
+            let header: Symbol<'_, SourceHeader> =
+                library.get(b"qauth_source_header\0").expect("a symbol of the header");
             let (mut engine, mut source) = (null_mut(), null_mut());
             let config = CString::new(config).expect("no NUL");
             let profile = CString::new(profile).expect("no NUL");
@@ -44,7 +47,8 @@ impl LoadedSource {
     pub(crate) fn header(&self, buffer: &mut [u8]) -> usize {
         let mut needed = 0;
         // SAFETY: the buffer is writable for its length, the source is alive.
-        let code = unsafe { (self.header)(self.source, buffer.as_mut_ptr().cast(), buffer.len(), &mut needed, null_mut()) };
+        let code =
+            unsafe { (self.header)(self.source, buffer.as_mut_ptr().cast(), buffer.len(), &mut needed, null_mut()) };
         assert_eq!(code, 0, "a header");
         needed
     }

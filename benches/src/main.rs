@@ -113,7 +113,8 @@ fn cached(config: &str, library: &std::path::Path, threads: usize) {
 fn fetched(url: &str, config: &str) {
     let engine = Engine::from_json(config).expect("the configuration is fine");
     let source = engine.source("pricing").expect("the profile is fine");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .expect("ring has the default versions")
@@ -172,7 +173,11 @@ fn first_token(program: &std::path::Path, library: &std::path::Path) {
         })
         .collect();
     times.sort_by(f64::total_cmp);
-    say(&format!("dlopen to the first token over loopback https      {:>8.1} ms (median of {})", times[times.len() / 2], times.len()));
+    say(&format!(
+        "dlopen to the first token over loopback https      {:>8.1} ms (median of {})",
+        times[times.len() / 2],
+        times.len()
+    ));
     let size = std::fs::metadata(library).map_or(0, |meta| meta.len());
     say(&format!("{:<50} {:>8.2} MB", library.file_name().unwrap_or_default().to_string_lossy(), size as f64 / 1e6));
     let _ = std::fs::remove_file(ca);

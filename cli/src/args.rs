@@ -9,18 +9,19 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use qauth_core::ErrorCode;
 
-use crate::failure::OUTPUT_STATUS;
+use crate::failure::{OUTPUT_NAME, OUTPUT_STATUS};
 
 /// Valid access tokens for APIs, and calls with them
 ///
-/// A PROFILE is a section [profiles.NAME] of the configuration, or simply a provider's name if its credentials are in the
-/// environment: `qauth providers NAME` tells which variables are read.
+/// A PROFILE is a section [profiles.NAME] of the configuration, or simply a provider's name if its
+/// credentials are in the environment: `qauth providers NAME` tells which variables are read.
 ///
-/// The configuration is the file that --config names, else the one in QAUTH_CONFIG, else ./qauth.toml (your own, that
-/// nobody else can write), else qauth/qauth.toml in the XDG folder (~/.config); none is needed.
+/// The configuration is the file that --config names, else the one in QAUTH_CONFIG, else ./qauth.toml
+/// (your own, that nobody else can write), else qauth/qauth.toml in the XDG folder (~/.config); none
+/// is needed.
 #[derive(Debug, Parser)]
 #[command(name = "qauth", bin_name = "qauth", version = qauth_core::VERSION, arg_required_else_help = true)]
-#[command(disable_help_subcommand = true)]
+#[command(disable_help_subcommand = true, verbatim_doc_comment)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -39,9 +40,9 @@ pub(crate) struct Global {
 
     /// Replace a key of the profile, for instance environment=staging or base_url=…
     ///
-    /// KEY:=JSON gives a value that is no text. May be repeated. A secret is refused here, because other users can see
-    /// the command line: name where it is instead (KEY=env:NAME or KEY=file:PATH).
-    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    /// KEY:=JSON gives a value that is no text. May be repeated. A secret is refused here, because
+    /// other users can see the command line: say where it is instead (KEY=env:NAME, KEY=file:PATH).
+    #[arg(long, global = true, value_name = "KEY=VALUE", verbatim_doc_comment)]
     pub(crate) set: Vec<String>,
 
     /// Machine-readable output; errors become one JSON object on stderr
@@ -77,15 +78,18 @@ pub(crate) enum Command {
 
 /// Print a valid access token
 ///
-/// The token alone, for $(qauth token PROFILE); with --json an object with access_token, token_type, expires_in (seconds),
-/// expires_at (Unix seconds), scope, generation, extras, profile and provider, the first three as in RFC 6749 5.1;
-/// a value that is not known, or an end that there is not, is null.
+/// The token alone, for $(qauth token PROFILE). With --json an object with access_token, token_type,
+/// expires_in (seconds), scope (as in RFC 6749 5.1), expires_at (Unix seconds), generation, extras,
+/// profile and provider; what is not known, and the end of a token that has none, is null.
 #[derive(Debug, Args)]
-#[command(after_long_help = "\
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
 Examples:
   qauth token pricing
   qauth token pricing --min-remaining 300 --json
-  qauth token reports --header | curl -H @- https://api.example.com/reports")]
+  qauth token reports --header | curl -H @- https://api.example.com/reports"
+)]
 pub(crate) struct TokenArgs {
     /// A profile, or a provider with its credentials in the environment
     pub(crate) profile: String,
@@ -117,26 +121,30 @@ pub(crate) struct TokenArgs {
 
 /// Call the API with the token attached
 ///
-/// Prints the body as it is. A 401 leads to one new token and one more try; redirects are shown, never followed. The
-/// token goes to the profile's own hosts only.
+/// Prints the body as it is. A 401 leads to one new token and one more try; redirects are shown,
+/// never followed. The token goes to the profile's own hosts only.
 #[derive(Debug, Args)]
-#[command(override_usage = "qauth request [OPTIONS] <PROFILE> [METHOD] <TARGET>")]
-#[command(after_long_help = "\
+#[command(allow_missing_positional = true)]
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
 With --fail, a status of 400 or more ends with the exit status of: access_denied (401, 403), rate_limited (429),
 server_error (5xx), invalid_argument (any other 4xx). The body is printed all the same.
 
 Examples:
   qauth request pricing /prices --query sku=A-1
   qauth request orders POST /orders --data @order.json --fail
-  qauth request orders DELETE /orders/17 --include")]
+  qauth request orders DELETE /orders/17 --include"
+)]
 pub(crate) struct RequestArgs {
     /// A profile, or a provider with its credentials in the environment
     pub(crate) profile: String,
 
-    /// METHOD (GET if left out, or POST with --data), then TARGET: a path below the API's address, or a whole URL on a
-    /// host of the profile
-    #[arg(value_names = ["METHOD", "TARGET"], num_args = 1..=2, required = true)]
-    pub(crate) target: Vec<String>,
+    /// GET if left out, or POST with --data
+    pub(crate) method: Option<String>,
+
+    /// A path below the API's address, or a whole URL on one of the profile's hosts
+    pub(crate) target: String,
 
     /// Add to the target's query; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
@@ -149,7 +157,7 @@ pub(crate) struct RequestArgs {
     /// The body: a file (@FILE), standard input (-) or the text itself
     ///
     /// A JSON object or list is sent with Content-Type: application/json, unless --header gives one.
-    #[arg(long, short, value_name = "@FILE|-|TEXT")]
+    #[arg(long, short, verbatim_doc_comment, value_name = "@FILE|-|TEXT")]
     pub(crate) data: Option<String>,
 
     /// Print the status and the headers first
@@ -167,9 +175,12 @@ pub(crate) struct RequestArgs {
 
 /// Run an operation that the provider declares
 ///
-/// Prints the answer as JSON: indented on a terminal, on one line elsewhere. `qauth providers NAME` lists the operations.
+/// Prints the answer as JSON: indented on a terminal, on one line elsewhere. `qauth providers NAME`
+/// lists the operations.
 #[derive(Debug, Args)]
-#[command(after_long_help = "\
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
 Parameters:
   name=TEXT      text
   name:=JSON     a number, list or other JSON
@@ -178,7 +189,8 @@ Parameters:
 
 Examples:
   qauth call pricing prices sku=A-1
-  qauth call console create_client tenant_id=issuer-001 name=batch roles:='[\"issuer\"]'")]
+  qauth call console create_client tenant_id=issuer-001 name=batch roles:='[\"issuer\"]'"
+)]
 pub(crate) struct CallArgs {
     /// A profile, or a provider with its credentials in the environment
     pub(crate) profile: String,
@@ -197,11 +209,14 @@ pub(crate) struct CallArgs {
 
 /// List the providers, or show everything about one
 #[derive(Debug, Args)]
-#[command(after_long_help = "\
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
 Examples:
   qauth providers
   qauth providers quable
-  qauth providers quable --toml > my-vendor.toml")]
+  qauth providers quable --toml > my-vendor.toml"
+)]
 pub(crate) struct ProvidersArgs {
     /// A provider, or a provider file (a path with / or .toml), which is checked
     pub(crate) name: Option<String>,
@@ -251,7 +266,7 @@ pub(crate) fn command() -> clap::Command {
     for code in ErrorCode::ALL {
         statuses.push_str(&format!("\n  {:2}  {}", code.exit_status(), code.name()));
     }
-    statuses.push_str(&format!("\n  {OUTPUT_STATUS:2}  the output could not be written"));
+    statuses.push_str(&format!("\n  {OUTPUT_STATUS:2}  {OUTPUT_NAME}: the result could not be written"));
     Cli::command().after_long_help(statuses)
 }
 
@@ -325,7 +340,7 @@ mod tests {
             &["qauth", "token", "pricing", "--client-secret=canary"],
             &["qauth", "providers", "x", "--password=canary"],
         ] {
-            let unparsed = parse(&os(words)).err().expect("this is a mistake");
+            let unparsed = parse(&os(words)).expect_err("this is a mistake");
             let text = unparsed.text.to_string();
             assert!(!text.contains("canary") && text.contains("Usage"), "{text}");
         }
@@ -334,7 +349,7 @@ mod tests {
     #[test]
     fn a_mistake_is_shown_the_way_that_was_asked_for() {
         let shown = |words: &[&str]| {
-            let global = parse(&os(words)).err().expect("this is a mistake").global;
+            let global = parse(&os(words)).expect_err("this is a mistake").global;
             (global.json, global.color)
         };
         assert_eq!(shown(&["qauth", "token", "--json"]), (true, ColorWhen::Auto));

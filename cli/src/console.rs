@@ -134,3 +134,31 @@ impl<'a, 'b> Console<'a, 'b> {
         self.complain(&text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_whose_owner_wants_them() {
+        for (color, terminal, no_color, expected) in [
+            (ColorWhen::Auto, true, false, true),
+            (ColorWhen::Auto, true, true, false),
+            (ColorWhen::Auto, false, false, false),
+            (ColorWhen::Always, false, true, true),
+            (ColorWhen::Never, true, false, false),
+        ] {
+            let mut streams = Streams {
+                stdin: &mut std::io::empty(),
+                stdout: &mut std::io::sink(),
+                stderr: &mut std::io::sink(),
+                stdout_is_terminal: terminal,
+                stderr_is_terminal: terminal,
+                no_color,
+            };
+            let mut console = Console::new(&mut streams);
+            console.configure(&Global { color, ..Global::default() });
+            assert_eq!(console.colors_stdout(), expected, "{color:?} {terminal} {no_color}");
+        }
+    }
+}

@@ -9,60 +9,20 @@ use crate::console::Console;
 
 /// The output could not be written, for instance because the disk is full (EX_IOERR of sysexits.h).
 pub(crate) const OUTPUT_STATUS: u8 = 74;
+/// Its word: the one that is not in the core's table, which knows no output.
+pub(crate) const OUTPUT_NAME: &str = "output";
 
 /// Why a command has no result.
 pub(crate) enum Failure {
     /// What the core reports, or a wrong argument; with a hint that fits better than that of the code.
     Core(Error, Option<String>),
-    /// The API's own refusal, where the caller asked for an error (`request --fail`).
-    Refused(Refusal),
     /// Standard output failed.
     Output(io::Error),
-}
-
-/// A status of 400 or more.
-pub(crate) struct Refusal {
-    pub(crate) profile: String,
-    pub(crate) provider: String,
-    pub(crate) status: u16,
-    /// The header in seconds, if it has this form.
-    pub(crate) retry_after: Option<u64>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Core(error, None)
-    }
-}
-
-impl Refusal {
-    /// As `call` judges it.
-    fn code(&self) -> ErrorCode {
-        match self.status {
-            401 | 403 => ErrorCode::AccessDenied,
-            429 => ErrorCode::RateLimited,
-            500.. => ErrorCode::ServerError,
-            _ => ErrorCode::InvalidArgument,
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        let code = self.code();
-        json!({"error": {
-            "code": code.name(),
-            "message": self.message(),
-            "profile": self.profile,
-            "provider": self.provider,
-            "status": self.status,
-            "server_error": null,
-            "server_error_description": null,
-            "retryable": code.retryable(),
-            "retry_after": self.retry_after,
-        }})
-    }
-
-    fn message(&self) -> String {
-        format!("the API answered {}", self.status)
     }
 }
 
@@ -80,18 +40,14 @@ impl Failure {
                 }
                 error.code().exit_status()
             }
-            Failure::Refused(refusal) => {
-                let code = refusal.code();
-                match console.is_json() {
-                    true => console.complain(&format!("{}\n", refusal.to_json())),
-                    false => console.error(&format!("{code}: profile {:?}: {}", refusal.profile, refusal.message())),
-                }
-                code.exit_status()
-            }
             // The reader has seen enough: no fault of anybody's.
             Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Failure::Output(error) => {
-                console.error(&format!("the output could not be written: {}", error.kind()));
+                let message = format!("the result could not be written: {}", error.kind());
+                match console.is_json() {
+                    true => console.complain(&format!("{}\n", object(OUTPUT_NAME, &message, false))),
+                    false => console.error(&format!("{OUTPUT_NAME}: {message}")),
+                }
                 OUTPUT_STATUS
             }
         }
@@ -100,16 +56,29 @@ impl Failure {
 
 /// The one object that `--json` promises.
 pub(crate) fn to_json(error: &Error) -> Value {
+    let mut object = object(error.code().name(), error.message(), error.retryable());
+    let inner = &mut object["error"];
+    inner["profile"] = json!(error.profile());
+    inner["provider"] = json!(error.provider());
+    inner["status"] = json!(error.status());
+    inner["server_error"] = json!(error.server_error());
+    inner["server_error_description"] = json!(error.server_error_description());
+    inner["retry_after"] = json!(error.retry_after().map(|after| after.as_secs_f64()));
+    object
+}
+
+/// All its members, in their order.
+fn object(code: &str, message: &str, retryable: bool) -> Value {
     json!({"error": {
-        "code": error.code().name(),
-        "message": error.message(),
-        "profile": error.profile(),
-        "provider": error.provider(),
-        "status": error.status(),
-        "server_error": error.server_error(),
-        "server_error_description": error.server_error_description(),
-        "retryable": error.retryable(),
-        "retry_after": error.retry_after().map(|after| after.as_secs_f64()),
+        "code": code,
+        "message": message,
+        "profile": null,
+        "provider": null,
+        "status": null,
+        "server_error": null,
+        "server_error_description": null,
+        "retryable": retryable,
+        "retry_after": null,
     }})
 }
 

@@ -57,6 +57,15 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// Decoded; at most `transport.max_answer_bytes`.
     pub body: Vec<u8>,
+    error: Option<Error>,
+}
+
+impl Response {
+    /// A status of 400 or more as an error of the one table, for callers that want one: `access_denied` for 401 and 403,
+    /// `rate_limited`, `server_error`, else `invalid_argument`.
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
 }
 
 impl std::fmt::Debug for Response {
@@ -143,7 +152,8 @@ pub(crate) async fn request(source: &Arc<Source>, request: &Request, limit: Limi
         .headers
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    Ok(Response { status: response.status, headers: headers.collect(), body: response.body })
+    let error = (response.status >= 400).then(|| refused(source, &profile, "the call", &response));
+    Ok(Response { status: response.status, headers: headers.collect(), body: response.body, error })
 }
 
 /// Runs a declared operation and parses its answer.
@@ -170,7 +180,7 @@ pub(crate) async fn call(
         .map_err(|fault| {
             Error::protocol(format!("the answer of operation {name} is not JSON: {fault}")).with_status(response.status)
         })?,
-        _ => return Err(refused(source, &profile, name, &response)),
+        _ => return Err(refused(source, &profile, &format!("operation {name}"), &response)),
     };
     Ok(CallResult { value, secrets })
 }
@@ -287,7 +297,7 @@ fn operation_request(
 }
 
 /// An API's refusal as an error; its body is quoted only where it has the members of RFC 6749 5.2.
-fn refused(source: &Source, profile: &Profile, name: &str, response: &HttpResponse) -> Error {
+fn refused(source: &Source, profile: &Profile, what: &str, response: &HttpResponse) -> Error {
     let (code, advice) = match response.status {
         401 => (ErrorCode::AccessDenied, "rejects the token, a fresh one too"),
         403 => (ErrorCode::AccessDenied, "refuses: this token's owner lacks the permission"),
@@ -306,8 +316,9 @@ fn refused(source: &Source, profile: &Profile, name: &str, response: &HttpRespon
     let word =
         said(&answer.error.0, 65).filter(|word| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_graphic()));
     let now = source.core.clock.now().unix();
-    Error::new(code, format!("operation {name}: the API {advice}"))
+    Error::new(code, format!("{what}: the API {advice}"))
         .with_status(response.status)
         .with_server(word, said(&answer.error_description.0, 256))
         .with_retry_after(response::retry_after(response, now))
+        .about(&profile.name, profile.provider.name())
 }

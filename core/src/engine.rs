@@ -80,12 +80,12 @@ impl Engine {
         Engine::from_config(Config::discover(discovery)?)
     }
 
-    /// A `qauth.toml`, or JSON of the same structure where the name ends in `.json`.
+    /// A `qauth.toml`, or JSON of the same structure where the name ends in `.json`, and `profiles.d/*.toml` beside it.
     ///
     /// # Errors
     /// `config`, naming file, section and field.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Engine> {
-        Engine::from_config(Config::from_file(path.as_ref())?)
+        Engine::discover_in(&Discovery::file(path.as_ref()))
     }
 
     /// The text of a `qauth.toml`.
@@ -411,7 +411,10 @@ impl TokenSource {
     /// # Errors
     /// As [`TokenSource::token`].
     pub fn token_blocking(&self, options: TokenOptions) -> Result<Token> {
-        block_on(self.token(options))
+        match self.cached() {
+            Some(token) if options.min_remaining.is_zero() => Ok(token),
+            _ => block_on(self.token(options)),
+        }
     }
 
     /// Everything that a request to `url` (a path below the API address, or a whole URL) must carry.
@@ -448,6 +451,17 @@ impl TokenSource {
             return Ok(use_it(&published.header));
         }
         Ok(use_it(self.token_blocking(options)?.header_value()))
+    }
+
+    /// Lends the header's value like [`TokenSource::with_header`], from the cache alone. `None` where none is cached that
+    /// needs no thought, and where one constant header is not enough. Never blocks, never starts anything.
+    #[inline]
+    pub fn with_cached_header<R>(&self, use_it: impl FnOnce(&str) -> R) -> Option<R> {
+        if self.source.has_companion_headers() {
+            return None;
+        }
+        let guard = self.source.hot()?;
+        guard.as_ref().map(|published| use_it(&published.header))
     }
 
     /// The same as a text of its own.

@@ -44,6 +44,8 @@ pub(crate) struct Profile {
     pub(crate) max_lifetime: Duration,
     pub(crate) default_lifetime: Option<Duration>,
     pub(crate) timeout: Duration,
+    /// Tells one set of secrets from another without holding them.
+    pub(crate) fingerprint: String,
     values: BTreeMap<String, FieldValue>,
     input: ProfileInput,
 }
@@ -214,18 +216,6 @@ impl Profile {
         mask
     }
 
-    /// Tells one set of secrets from another without holding them.
-    pub(crate) fn secret_fingerprint(&self) -> String {
-        let mut context = digest::Context::new(&digest::SHA256);
-        for (name, field) in self.values.iter().filter(|(_, field)| field.secret) {
-            for part in [name.as_bytes(), field.value.expose().as_bytes()] {
-                context.update(&(part.len() as u64).to_be_bytes());
-                context.update(part);
-            }
-        }
-        context.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     /// Everything that changes which token comes back, in a fixed order (DESIGN.md 5).
     pub(crate) fn identity(&self) -> Vec<String> {
         let mut parts = vec![
@@ -235,7 +225,7 @@ impl Profile {
             self.narrowing.scope.clone().unwrap_or_default(),
             self.narrowing.audience.clone().unwrap_or_default(),
             self.narrowing.resource.clone().unwrap_or_default(),
-            self.secret_fingerprint(),
+            self.fingerprint.clone(),
         ];
         for (name, field) in self.values.iter().filter(|(_, field)| !field.secret) {
             parts.push(name.clone());
@@ -291,7 +281,7 @@ impl Builder<'_> {
         }
         let mut usable: BTreeSet<&str> = needed.clone();
         usable.extend(&url_variables);
-        usable.extend(definition.operations.values().flat_map(|operation| crate::provider::parameters(operation)));
+        usable.extend(definition.operations.values().flat_map(crate::provider::parameters));
 
         let values = self.values(&given, &needed, &usable, grant)?;
         let mut scope = Scope::default();
@@ -342,6 +332,7 @@ impl Builder<'_> {
             default_lifetime: self.positive(options.default_lifetime, "default_lifetime")?.or(lifetime.default),
             timeout: self.positive(options.timeout, "timeout")?.unwrap_or(call_timeout),
             narrowing: Narrowing::default(),
+            fingerprint: fingerprint(&values),
             values,
             input: self.input.clone(),
         };
@@ -524,6 +515,17 @@ fn grant_variables(grant: &Grant) -> BTreeSet<&str> {
         names.extend(["client_id", "client_secret"]);
     }
     names
+}
+
+fn fingerprint(values: &BTreeMap<String, FieldValue>) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for (name, field) in values.iter().filter(|(_, field)| field.secret) {
+        for part in [name.as_bytes(), field.value.expose().as_bytes()] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+    }
+    context.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One space between scopes, so that two spellings of one scope share a token (fault 13).

@@ -9,7 +9,7 @@ use crate::profile::Profile;
 use crate::provider::{Grant, GrantKind, random_hex};
 use crate::request;
 use crate::response::{self, Asked, Verdict};
-use crate::secret::{Mask, Secret};
+use crate::secret::Secret;
 use crate::source::{Outcome, Pause, PauseKind, Source, random_unit};
 use crate::store::{LEASE, Owner, Record, RecordName, StoredFailure, StoredRefresh, StoredToken, Swap};
 use crate::token::{Issued, Published};
@@ -44,7 +44,7 @@ struct Failure {
 struct Obtained {
     published: Arc<Published>,
     /// What is still to be written, after publishing.
-    behind: Option<(u64, Record)>,
+    behind: Option<(u64, Box<Record>)>,
 }
 
 /// What one request gave.
@@ -55,6 +55,7 @@ enum Sent {
 
 /// Renews, publishes, and tells the outcome through `tell` as soon as it stands; the store may be written after that.
 pub(crate) async fn renew(source: &Arc<Source>, tell: impl Fn(Outcome)) -> Outcome {
+    let _turn = source.turn().await;
     let mut round = 0;
     loop {
         round += 1;
@@ -67,8 +68,6 @@ pub(crate) async fn renew(source: &Arc<Source>, tell: impl Fn(Outcome)) -> Outco
             source,
             name: RecordName::new(source.core.store.naming_key(), &profile.identity()),
             owner: Owner(random_hex(16)),
-            fingerprint: profile.secret_fingerprint(),
-            mask: profile.mask(),
             floor: brief.floor,
             rejected: brief.rejected,
             forget: brief.forget,
@@ -114,8 +113,6 @@ struct Renewal<'a> {
     profile: &'a Profile,
     name: RecordName,
     owner: Owner,
-    fingerprint: String,
-    mask: Mask,
     floor: u64,
     rejected: bool,
     forget: bool,
@@ -307,7 +304,7 @@ impl Renewal<'_> {
             error: Error::new(fault.code, fault.message),
             remembered: None,
         })?;
-        let asked = Asked { profile: self.profile, kind, mask: &self.mask, sent_unix: sent.unix() };
+        let asked = Asked { profile: self.profile, kind, sent_unix: sent.unix() };
         match response::read(&asked, &response) {
             Ok(issued) => Ok(Sent::Issued(Box::new(issued), sent)),
             Err(refusal) => Err(Failure { error: refusal.error, verdict: refusal.verdict, remembered: None }),
@@ -343,7 +340,7 @@ impl Renewal<'_> {
         let durable_first = self.profile.rotates() || self.profile.single_session();
         let published = self.publishable(&issued, generation, &sent, previous.as_ref());
         if !durable_first {
-            return Ok(Obtained { published: published?, behind: Some((record.generation, renewed)) });
+            return Ok(Obtained { published: published?, behind: Some((record.generation, Box::new(renewed))) });
         }
         match self.write(&mut record, renewed).await {
             Ok(true) => {}
@@ -428,7 +425,7 @@ impl Renewal<'_> {
 
     /// A failure that somebody met with this very secret, whose time is not over.
     fn remembered(&self, record: &Record) -> Option<Failure> {
-        let failure = record.failure.as_ref().filter(|failure| failure.fingerprint == self.fingerprint)?;
+        let failure = record.failure.as_ref().filter(|failure| failure.fingerprint == self.profile.fingerprint)?;
         let now = self.now();
         let left = failure.until.checked_sub(now.unix()).filter(|left| !left.is_zero())?;
         let kind = match (failure.last, failure.error.code()) {
@@ -446,6 +443,10 @@ impl Renewal<'_> {
         let mut next = record.clone();
         next.takeovers.retain(|at| now.unix().saturating_sub(*at) < TAKEOVER_WINDOW);
         next.takeovers.push(now.unix());
+        // A session that lasted shows that the other party is gone: a new conflict starts with a short pause again.
+        if record.token.as_ref().is_some_and(|token| now.unix().saturating_sub(token.sent_at) >= LONGEST_CONFLICT) {
+            next.conflicts = 0;
+        }
         if next.takeovers.len() < TAKEOVERS {
             self.write(record, next).await?;
             return Ok(());
@@ -465,7 +466,7 @@ impl Renewal<'_> {
         next.takeovers.clear();
         next.failure = Some(StoredFailure {
             error: error.clone(),
-            fingerprint: self.fingerprint.clone(),
+            fingerprint: self.profile.fingerprint.clone(),
             until: now.unix() + wait,
             last: false,
             count: 0,
@@ -483,8 +484,10 @@ impl Renewal<'_> {
         let now = self.now();
         let last = failure.verdict == Verdict::Final;
         let mut record = self.load().await.ok().flatten().unwrap_or_default();
-        let before =
-            record.failure.as_ref().filter(|before| before.fingerprint == self.fingerprint && before.last == last);
+        let before = record
+            .failure
+            .as_ref()
+            .filter(|before| before.fingerprint == self.profile.fingerprint && before.last == last);
         let count = before.map_or(0, |before| before.count) + 1;
         let wait = match last {
             true => (FIRST_REFUSAL * (1 << (count - 1).min(6))).min(LONGEST_REFUSAL),
@@ -492,7 +495,7 @@ impl Renewal<'_> {
         };
         let stored = StoredFailure {
             error: error.clone(),
-            fingerprint: self.fingerprint.clone(),
+            fingerprint: self.profile.fingerprint.clone(),
             until: now.unix() + wait,
             last,
             count,
@@ -514,16 +517,16 @@ impl Renewal<'_> {
                 Ok(true)
             }
             Swap::Lost(winner) => {
-                *record = winner.unwrap_or_default();
+                *record = winner.map(|winner| *winner).unwrap_or_default();
                 Ok(false)
             }
         }
     }
 
-    async fn write_behind(&self, behind: Option<(u64, Record)>) {
+    async fn write_behind(&self, behind: Option<(u64, Box<Record>)>) {
         let Some((expected, record)) = behind else { return };
         // A loser here has a good token all the same, and so has the winner.
-        if let Err(error) = self.source.core.store.compare_and_set(&self.name, expected, record).await {
+        if let Err(error) = self.source.core.store.compare_and_set(&self.name, expected, *record).await {
             tracing::warn!(profile = %self.profile.name, %error, "a token could not be stored");
         }
     }

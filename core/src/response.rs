@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorCode};
 use crate::json;
 use crate::profile::Profile;
 use crate::provider::{Answer, GrantKind};
-use crate::secret::{Mask, Secret};
+use crate::secret::Secret;
 use crate::token::Issued;
 use crate::transport::HttpResponse;
 
@@ -50,7 +50,6 @@ pub(crate) enum Verdict {
 pub(crate) struct Asked<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) kind: GrantKind,
-    pub(crate) mask: &'a Mask,
     /// Wall time since 1970 when it was sent.
     pub(crate) sent_unix: Duration,
 }
@@ -202,10 +201,11 @@ fn structured(asked: &Asked<'_>, answer: &Answer, body: &Value, status: u16) -> 
         _ => ErrorCode::Config,
     };
     let description = body.pointer(&answer.error_description.0).and_then(Value::as_str);
-    let description = description.map(|text| asked.mask.clean(text, MAX_DESCRIPTION));
+    let mask = asked.profile.mask();
+    let description = description.map(|text| mask.clean(text, MAX_DESCRIPTION));
     let error = Error::new(code, advice(code, asked.kind))
         .with_status(status)
-        .with_server(is_token.then(|| asked.mask.clean(word, MAX_SERVER_ERROR)), description);
+        .with_server(is_token.then(|| mask.clean(word, MAX_SERVER_ERROR)), description);
     let verdict = if code == ErrorCode::ServerError { Verdict::Unknown } else { Verdict::Final };
     Some(Refusal { error, verdict })
 }

@@ -34,11 +34,20 @@ pub(crate) struct Source {
     profile: ArcSwap<Profile>,
     /// Empty before the first token and after an invalidation or close: a tombstone is an absent record.
     published: ArcSwapOption<Published>,
-    state: ForkCell<Mutex<State>>,
+    local: ForkCell<Local>,
     /// 0.8 to 1.0; 1.0 on a manual clock, where runs must repeat.
     spread: f64,
     companion_headers: bool,
     closed: AtomicBool,
+}
+
+/// What belongs to this process alone.
+#[derive(Default)]
+struct Local {
+    state: Mutex<State>,
+    /// Held by a renewal to its very end: the next one starts when the store is written and the lease given back, though
+    /// its waiters are told earlier.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// What the slow path needs to know. One lock, held for decisions only, never across a wait.
@@ -108,7 +117,7 @@ impl Source {
             companion_headers: attach::check_single_header(&profile).is_err(),
             profile: ArcSwap::from_pointee(profile),
             published: ArcSwapOption::empty(),
-            state: ForkCell::new(),
+            local: ForkCell::new(),
             spread,
             closed: AtomicBool::new(false),
         })
@@ -427,9 +436,18 @@ impl Source {
         self.closed.load(Ordering::Acquire) || self.core.is_closed()
     }
 
+    /// Waits until the renewal before is through.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.local().turn.lock().await
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics between the changes of one decision, so a poisoned state is a whole one.
-        self.state.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+        self.local().state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn local(&self) -> &Local {
+        self.local.get_or_init(Local::default)
     }
 }
 

@@ -82,7 +82,7 @@ pub(crate) struct StoredFailure {
 pub(crate) enum Swap {
     Stored,
     /// Somebody else wrote first; this is what stands there now.
-    Lost(Option<Record>),
+    Lost(Option<Box<Record>>),
 }
 
 /// Who holds a lease: unique per renewal.

@@ -88,10 +88,13 @@ pub struct Step {
 struct Table {
     name: Option<String>,
     vendor: Option<String>,
-    /// Keys of the profile `main`, over those of `shared/profiles.toml`.
+    /// A case for each of these, in place of `[[case]]`.
+    #[serde(default)]
+    vendors: Vec<String>,
+    /// Keys of the profile `main`, over those of the vendor.
     #[serde(default)]
     profile: Map<String, Value>,
-    /// Keys of `shared/profiles.toml` to leave out.
+    /// Keys of the vendor's profile to leave out.
     #[serde(default)]
     without: Vec<String>,
     /// The rest of the configuration.
@@ -110,15 +113,27 @@ struct Table {
     cases: Vec<Table>,
 }
 
+/// What `shared/vendors.toml` says of a vendor.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vendor {
+    #[serde(default)]
+    profile: Map<String, Value>,
+    #[serde(default)]
+    vars: Map<String, Value>,
+}
+
+type Vendors = BTreeMap<String, Vendor>;
+
 /// Every case of a folder, in the order of their names.
 ///
 /// # Errors
 /// The file that cannot be read, and why.
 pub fn load(folder: &Path) -> Result<Vec<Case>, String> {
     let said = |path: &Path, error: String| format!("{}: {error}", path.display());
-    let shared = folder.join("shared/profiles.toml");
+    let shared = folder.join("shared/vendors.toml");
     let text = std::fs::read_to_string(&shared).map_err(|error| said(&shared, error.to_string()))?;
-    let profiles: Map<String, Value> = toml::from_str(&text).map_err(|error| said(&shared, error.to_string()))?;
+    let vendors: Vendors = toml::from_str(&text).map_err(|error| said(&shared, error.to_string()))?;
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .map_err(|error| said(folder, error.to_string()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -129,23 +144,27 @@ pub fn load(folder: &Path) -> Result<Vec<Case>, String> {
     for path in files {
         let text = std::fs::read_to_string(&path).map_err(|error| said(&path, error.to_string()))?;
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        cases.extend(parse(stem, &text, &profiles).map_err(|error| said(&path, error))?);
+        cases.extend(parse(stem, &text, &vendors).map_err(|error| said(&path, error))?);
     }
     Ok(cases)
 }
 
-fn parse(stem: &str, text: &str, profiles: &Map<String, Value>) -> Result<Vec<Case>, String> {
+fn parse(stem: &str, text: &str, vendors: &Vendors) -> Result<Vec<Case>, String> {
     let file: Table = toml::from_str(text).map_err(|error| error.to_string())?;
     if file.name.is_some() {
         return Err("name: the file's name is the case's name".into());
     }
-    let tables = if file.cases.is_empty() { vec![Table::default()] } else { file.cases.clone() };
-    let several = !file.cases.is_empty();
-    tables.into_iter().map(|table| Case::of(stem, &file, table, several, profiles)).collect()
+    let of_vendors = file.vendors.iter().map(|vendor| Table { vendor: Some(vendor.clone()), ..Table::default() });
+    let mut tables: Vec<Table> = file.cases.iter().cloned().chain(of_vendors).collect();
+    let several = !tables.is_empty();
+    if !several {
+        tables.push(Table::default());
+    }
+    tables.into_iter().map(|table| Case::of(stem, &file, table, several, vendors)).collect()
 }
 
 impl Case {
-    fn of(stem: &str, file: &Table, table: Table, several: bool, profiles: &Map<String, Value>) -> Result<Case, String> {
+    fn of(stem: &str, file: &Table, table: Table, several: bool, vendors: &Vendors) -> Result<Case, String> {
         let vendor = table.vendor.or_else(|| file.vendor.clone()).unwrap_or_default();
         let name = match (several, table.name.as_deref().unwrap_or(&vendor)) {
             (false, _) => stem.to_owned(),
@@ -156,21 +175,23 @@ impl Case {
         if steps.is_empty() {
             return Err(format!("{name}: there is no step"));
         }
-        let mut config = json!({"testing": {"clock": "manual"}});
-        let mut profile = match profiles.get(&vendor) {
-            Some(Value::Object(profile)) => profile.clone(),
-            _ => Map::new(),
+        let Vendor { mut profile, mut vars } = match vendors.get(&vendor) {
+            Some(known) => known.clone(),
+            None if vendor.is_empty() => Vendor::default(),
+            None => return Err(format!("{name}: {vendor:?} is no vendor")),
         };
         profile.retain(|key, _| !file.without.contains(key) && !table.without.contains(key));
         profile.extend(file.profile.clone());
         profile.extend(table.profile);
+        vars.extend(file.vars.clone());
+        vars.extend(table.vars);
+        vars.insert("vendor".into(), vendor.clone().into());
+        let mut config = json!({"testing": {"clock": "manual"}});
         if !profile.is_empty() {
             config["profiles"] = json!({"main": profile});
         }
         merge(&mut config, &Value::Object(file.config.clone()));
         merge(&mut config, &Value::Object(table.config));
-        let mut vars = file.vars.clone();
-        vars.extend(table.vars);
         let mut not_for = file.not_for.clone();
         not_for.extend(table.not_for);
         let open = table.open.or(file.open).unwrap_or(true);
@@ -196,7 +217,8 @@ mod tests {
 
     #[test]
     fn the_cases_of_a_file_share_its_steps_and_add_to_its_tables() {
-        let profiles = json!({"acme": {"provider": "acme", "secret": "s"}}).as_object().unwrap().clone();
+        let profile = json!({"provider": "acme", "secret": "s"}).as_object().unwrap().clone();
+        let vendors = Vendors::from([("acme".to_owned(), Vendor { profile, vars: Map::new() })]);
         let text = r#"
             vendor = "acme"
             without = ["secret"]
@@ -210,12 +232,12 @@ mod tests {
             name = "b"
             config.testing.clock = "system"
         "#;
-        let cases = parse("file", text, &profiles).unwrap();
+        let cases = parse("file", text, &vendors).unwrap();
         assert_eq!(cases.iter().map(|case| case.name.as_str()).collect::<Vec<_>>(), ["file/a", "file/b"]);
         assert_eq!(cases[0].config["profiles"]["main"], json!({"provider": "acme", "timeout": "{vars.timeout}"}));
         assert_eq!(cases[1].config["testing"]["clock"], "system");
         assert_eq!(cases[1].steps.len(), 1);
-        assert!(parse("file", "step = [{ od = 1 }]", &profiles).unwrap_err().contains("od"));
-        assert!(parse("file", "vendor = \"acme\"", &profiles).is_err());
+        assert!(parse("file", "step = [{ od = 1 }]", &vendors).unwrap_err().contains("od"));
+        assert!(parse("file", "vendor = \"acme\"", &vendors).is_err());
     }
 }

@@ -41,6 +41,14 @@ impl Simulator {
         self.ask("POST", name, &body.to_string())
     }
 
+    /// Ends the faults that still wait for requests.
+    ///
+    /// # Errors
+    /// If the simulator does not answer.
+    pub fn forget_faults(&self) -> Result<Value, String> {
+        self.ask("DELETE", "faults", "")
+    }
+
     /// What has happened since [`Simulator::fresh`].
     ///
     /// # Errors

@@ -20,16 +20,13 @@ use crate::failure::{self, Failure};
 pub(crate) type Outcome = Result<u8, Failure>;
 
 pub(crate) fn execute(cli: &Cli, console: &mut Console<'_, '_>) -> Outcome {
-    if let Command::Sim(args) = &cli.command {
-        return Ok(simulate(args));
-    }
-    let session = Session::open(&cli.global)?;
+    let open = || Session::open(&cli.global);
     match &cli.command {
-        Command::Token(args) => token::run(&session, args, console)?,
-        Command::Request(args) => request::run(&session, args, console)?,
-        Command::Call(args) => call::run(&session, args, console)?,
-        Command::Providers(args) => providers::run(&session.engine, args, console)?,
-        Command::Sim(_) => unreachable!("the simulator was run above"),
+        Command::Token(args) => token::run(&open()?, args, console)?,
+        Command::Request(args) => request::run(&open()?, args, console)?,
+        Command::Call(args) => call::run(&open()?, args, console)?,
+        Command::Providers(args) => providers::run(&open()?.engine, args, console)?,
+        Command::Sim(args) => return Ok(simulate(args)),
     }
     Ok(0)
 }
@@ -79,7 +76,12 @@ impl Session {
     }
 
     fn source(&self, profile: &str) -> Result<TokenSource, Failure> {
-        let provider = self.engine.provider_for(profile, &self.overrides)?;
+        let provider = self.engine.provider_for(profile, &self.overrides).map_err(|error| {
+            let hint = "no profiles were found: name a configuration with --config FILE or QAUTH_CONFIG; \
+                        `qauth providers` lists what works without one";
+            let none = self.engine.profiles().next().is_none();
+            Failure::Core(error, none.then(|| hint.to_owned()))
+        })?;
         refuse_secrets(&provider, &self.overrides)?;
         Ok(self.engine.source_with(profile, &self.overrides)?)
     }

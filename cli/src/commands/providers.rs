@@ -14,13 +14,13 @@ pub(super) fn run(engine: &Engine, args: &ProvidersArgs, console: &mut Console<'
     let provider = find(engine, name)?;
     if !args.toml {
         return match console.is_json() {
-            true => console.value(&everything(&provider)),
+            true => console.value(&provider.to_json()),
             false => show(&provider, console),
         };
     }
     let text = toml(&provider)?;
     if console.is_json() {
-        let mut value = everything(&provider);
+        let mut value = provider.to_json();
         value["toml"] = Value::from(text);
         return console.value(&value);
     }
@@ -102,7 +102,10 @@ fn firsts<'a>(names: impl Iterator<Item = &'a str>) -> Vec<[String; 2]> {
 
 fn field_row(field: FieldInfo<'_>) -> [String; 4] {
     let default = field.default.map(|default| format!("default {default:?}"));
-    let remarks: Vec<String> = default.into_iter().chain(field.description.map(str::to_owned)).collect();
+    let pattern = field.pattern.map(|pattern| format!("matches {pattern}"));
+    let optional = field.optional.then(|| "optional".to_owned());
+    let remarks = [default, optional, pattern, field.description.map(str::to_owned)];
+    let remarks: Vec<String> = remarks.into_iter().flatten().collect();
     [
         field.name.to_owned(),
         field.env.unwrap_or("-").to_owned(),
@@ -111,15 +114,18 @@ fn field_row(field: FieldInfo<'_>) -> [String; 4] {
     ]
 }
 
-fn operation_row(operation: OperationInfo<'_>) -> [String; 3] {
+fn operation_row(operation: OperationInfo<'_>) -> [String; 4] {
     let parameters = operation.parameters.iter().map(|(name, required)| match required {
         true => format!("{name}=…"),
         false => format!("[{name}=…]"),
     });
+    let grants = (!operation.grants.is_empty()).then(|| format!("grant {}", operation.grants.join(" or ")));
+    let remarks: Vec<String> = operation.description.map(str::to_owned).into_iter().chain(grants).collect();
     [
         operation.name.to_owned(),
+        format!("{} {}", operation.method, operation.path),
         parameters.collect::<Vec<_>>().join(" "),
-        operation.description.unwrap_or_default().to_owned(),
+        remarks.join("; "),
     ]
 }
 
@@ -142,31 +148,6 @@ fn summary(provider: &Provider) -> Value {
         "grants": provider.grants().collect::<Vec<_>>(),
         "environments": provider.environments().collect::<Vec<_>>(),
     })
-}
-
-fn everything(provider: &Provider) -> Value {
-    let fields = provider.fields().map(|field| {
-        json!({
-            "name": field.name,
-            "env": field.env,
-            "secret": field.secret,
-            "default": field.default,
-            "description": field.description,
-        })
-    });
-    let operations = provider.operations().map(|operation| {
-        let parameters =
-            operation.parameters.iter().map(|(name, required)| json!({"name": name, "required": required}));
-        json!({
-            "name": operation.name,
-            "description": operation.description,
-            "parameters": parameters.collect::<Vec<_>>(),
-        })
-    });
-    let mut value = summary(provider);
-    value["fields"] = fields.collect();
-    value["operations"] = operations.collect();
-    value
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! `qauth request`: any API call with the token attached.
 
-use qauth_core::{Request, Response};
+use qauth_core::Request;
 use serde_json::Value;
 
 use super::Session;
 use crate::args::RequestArgs;
-use crate::assignment::{self, wrong};
+use crate::assignment;
 use crate::console::Console;
-use crate::failure::{Failure, Refusal};
+use crate::failure::Failure;
 
 pub(super) fn run(session: &Session, args: &RequestArgs, console: &mut Console<'_, '_>) -> Result<(), Failure> {
     let source = session.source(&args.profile)?;
@@ -22,24 +22,19 @@ pub(super) fn run(session: &Session, args: &RequestArgs, console: &mut Console<'
         console.line("")?;
     }
     console.write(&response.body)?;
-    if args.fail && response.status >= 400 {
+    if args.fail
+        && let Some(error) = response.error()
+    {
         console.flush()?;
-        return Err(Failure::Refused(Refusal {
-            profile: source.profile(),
-            provider: source.provider().name().to_owned(),
-            status: response.status,
-            retry_after: retry_after(&response),
-        }));
+        return Err(error.clone().into());
     }
     Ok(())
 }
 
 fn request(args: &RequestArgs, console: &mut Console<'_, '_>) -> Result<Request, Failure> {
-    let (method, target) = match args.target.as_slice() {
-        [method, target] => (method.to_ascii_uppercase(), target),
-        [target] if args.data.is_some() => ("POST".to_owned(), target),
-        [target] => ("GET".to_owned(), target),
-        _ => return Err(wrong("expected METHOD and TARGET, or TARGET alone").into()),
+    let method = match &args.method {
+        Some(method) => method.to_ascii_uppercase(),
+        None => if args.data.is_some() { "POST" } else { "GET" }.to_owned(),
     };
     let mut headers = assignment::headers(&args.header, "--header")?;
     let body = args.data.as_deref().map(|data| assignment::body(data, console.stdin())).transpose()?;
@@ -48,15 +43,10 @@ fn request(args: &RequestArgs, console: &mut Console<'_, '_>) -> Result<Request,
         headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
     }
     let query = assignment::pairs(&args.query, "--query")?;
-    Ok(Request { query, headers, body, timeout: args.timeout, ..Request::new(method, target) })
+    Ok(Request { query, headers, body, timeout: args.timeout, ..Request::new(method, &args.target) })
 }
 
 /// A number or a lone word could be anything; an object or a list is JSON.
 fn is_json(body: &[u8]) -> bool {
     matches!(serde_json::from_slice(body), Ok(Value::Object(_) | Value::Array(_)))
-}
-
-fn retry_after(response: &Response) -> Option<u64> {
-    let value = response.headers.iter().find(|(name, _)| name == "retry-after");
-    value.and_then(|(_, value)| value.trim().parse().ok())
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// Where to look when no file is named.
 #[derive(Clone, Debug)]
 pub struct Discovery {
-    /// The value of `QAUTH_CONFIG`: a file that must exist.
+    /// By argument or `QAUTH_CONFIG`: a file that must exist.
     pub named: Option<PathBuf>,
     /// A `qauth.toml` in the working directory; the command line only.
     pub working_directory: Option<PathBuf>,
@@ -19,7 +19,7 @@ pub struct Discovery {
 pub(crate) struct Found {
     pub(crate) path: PathBuf,
     pub(crate) exists: bool,
-    /// By `QAUTH_CONFIG`: as trusted as an argument.
+    /// The caller chose it, and answers for what it says.
     pub(crate) named: bool,
     pub(crate) profiles: Vec<PathBuf>,
 }
@@ -34,6 +34,11 @@ impl Discovery {
             working_directory: None,
             folder: folder.map(|folder| folder.join("qauth")),
         }
+    }
+
+    /// This file and `profiles.d` beside it, nothing else.
+    pub fn file(path: impl Into<PathBuf>) -> Discovery {
+        Discovery { named: Some(path.into()), working_directory: None, folder: None }
     }
 
     /// Also `./qauth.toml`, before the XDG folder.

@@ -130,13 +130,8 @@ impl Config {
         Self::from_value(crate::document::from_json(text, "configuration")?, Trust::default())
     }
 
-    /// A file that the caller named: TOML, or JSON where its name ends in `.json`.
-    pub(crate) fn from_file(path: &Path) -> Result<Config> {
-        let folder = path.parent().map(Path::to_owned);
-        Self::from_value(read(path)?, Trust { folder, ..Trust::default() })
-    }
-
-    /// The file that [`Discovery`] finds and the profiles beside it, or an empty configuration.
+    /// The file that [`Discovery`] finds or names (JSON where its name ends in `.json`) and the profiles beside it, or an
+    /// empty configuration.
     pub(crate) fn discover(discovery: &Discovery) -> Result<Config> {
         let Some(found) = discovery.find()? else { return Ok(Config::empty()) };
         let folder = found.path.parent().map(Path::to_owned);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use include_dir::{Dir, include_dir};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) use check::{PROFILE_KEYS, header_is_free};
 pub(crate) use definition::*;
@@ -96,6 +96,10 @@ impl Provider {
         self.definition.operations.iter().map(|(name, operation)| OperationInfo {
             name,
             description: operation.description.as_deref(),
+            method: operation.method.http().to_string(),
+            path: operation.path.to_string(),
+            grants: operation.grants.iter().map(|kind| kind.name()).collect(),
+            secrets: operation.secrets.iter().map(|at| at.0.as_str()).collect(),
             parameters: self
                 .call_parameters(operation)
                 .map(|parameter| (parameter, !operation.optional.iter().any(|optional| optional == parameter)))
@@ -107,10 +111,38 @@ impl Provider {
     pub fn fields(&self) -> impl Iterator<Item = FieldInfo<'_>> {
         self.definition.variables.iter().chain(&self.definition.credentials).map(|(name, field)| FieldInfo {
             name,
+            credential: self.definition.credentials.contains_key(name),
             env: field.env.as_deref(),
+            pattern: field.pattern.as_ref().map(Pattern::as_str),
             secret: field.secret,
+            optional: field.optional,
             default: field.default.as_deref(),
             description: field.description.as_deref(),
+        })
+    }
+
+    /// All of the above as one JSON object, for listings in any language.
+    pub fn to_json(&self) -> Value {
+        let fields = self.fields().map(|field| {
+            json!({
+                "name": field.name, "kind": if field.credential { "credential" } else { "variable" }, "env": field.env,
+                "pattern": field.pattern, "secret": field.secret, "optional": field.optional, "default": field.default,
+                "description": field.description,
+            })
+        });
+        let operations = self.operations().map(|operation| {
+            let parameters =
+                operation.parameters.iter().map(|(name, required)| json!({"name": name, "required": required}));
+            json!({
+                "name": operation.name, "description": operation.description, "method": operation.method,
+                "path": operation.path, "grants": operation.grants, "secrets": operation.secrets,
+                "parameters": parameters.collect::<Vec<_>>(),
+            })
+        });
+        json!({
+            "name": self.name(), "description": self.description(), "grants": self.grants().collect::<Vec<_>>(),
+            "environments": self.environments().collect::<Vec<_>>(), "fields": fields.collect::<Vec<_>>(),
+            "operations": operations.collect::<Vec<_>>(),
         })
     }
 
@@ -144,6 +176,14 @@ pub struct OperationInfo<'a> {
     pub name: &'a str,
     /// One line for people.
     pub description: Option<&'a str>,
+    /// The HTTP method.
+    pub method: String,
+    /// Below the API's address.
+    pub path: String,
+    /// The grants whose tokens may make it; none: any.
+    pub grants: Vec<&'static str>,
+    /// JSON Pointers to members that the vendor shows only once.
+    pub secrets: Vec<&'a str>,
     /// The parameters, each with whether it must be given.
     pub parameters: Vec<(&'a str, bool)>,
 }
@@ -153,6 +193,12 @@ pub struct OperationInfo<'a> {
 pub struct FieldInfo<'a> {
     /// The key in a profile.
     pub name: &'a str,
+    /// Whether it is a credential, not a variable.
+    pub credential: bool,
+    /// A regular expression that the whole value must match.
+    pub pattern: Option<&'a str>,
+    /// Whether it may be left out.
+    pub optional: bool,
     /// The environment variable that gives it where no profile does.
     pub env: Option<&'a str>,
     /// Whether it must not be seen.

@@ -56,7 +56,7 @@ impl Store for MemoryStore {
             Ok(self.with(|shelf| {
                 let standing = shelf.records.get(name);
                 if standing.map_or(0, |standing| standing.generation) != expected {
-                    return Swap::Lost(standing.cloned());
+                    return Swap::Lost(standing.cloned().map(Box::new));
                 }
                 shelf.records.insert(name.clone(), record);
                 Swap::Stored

@@ -1,0 +1,71 @@
+# `make help` lists the targets. Everything is set up by the targets themselves; see CONTRIBUTING.md.
+
+PREFIX  ?= /usr/local
+# What users install is the `dist` profile (LTO, stripped); the tests and the demo build with `dev`.
+PROFILE ?= dist
+DESTDIR ?=
+CC      ?= cc
+CXX     ?= c++
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+ABI     := 0
+BUILT   := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+BUILD   := build
+DEMO    := $(BUILD)/demo
+ARCH    := $(shell uname -m)
+NAME    := qauth-$(VERSION)-linux-$(ARCH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check conformance header bench install dist clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: ## five vendors from C, C++ and the command line, against the simulator
+	@mkdir -p $(DEMO)
+	@$(MAKE) --no-print-directory install PROFILE=dev PREFIX=$(abspath $(DEMO)/prefix) >$(DEMO).log 2>&1 || { cat $(DEMO).log; exit 1; }
+	@cargo build --quiet -p qauth-tests --bin demo
+	@$(CC) -std=c99 -Wall -Wextra -o $(DEMO)/demo-c examples/c/demo.c -I$(DEMO)/prefix/include -L$(DEMO)/prefix/lib -lqauth -Wl,-rpath,$(abspath $(DEMO)/prefix/lib)
+	@$(CXX) -std=c++17 -Wall -Wextra -o $(DEMO)/demo-cpp examples/cpp/demo.cpp -I$(DEMO)/prefix/include -L$(DEMO)/prefix/lib -lqauth -Wl,-rpath,$(abspath $(DEMO)/prefix/lib)
+	@target/debug/demo C=$(DEMO)/demo-c C++=$(DEMO)/demo-cpp CLI=$(DEMO)/prefix/bin/qauth
+
+test: ## every suite; the last line is `N passed, N failed`
+	@tests/all.sh
+
+check: ## the fast half: format, lints, types, the header
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo test --quiet -p qauth-ffi --test header
+
+conformance: ## the cases of tests/conformance in every language, as a table
+	@tests/conformance.sh
+
+header: ## writes include/qauth.h anew
+	QAUTH_UPDATE_HEADER=1 cargo test --quiet -p qauth-ffi --test header
+
+bench: ## ratios against floors and peers, with what is released
+	cargo build --quiet --profile dist -p qauth-ffi -p qauth-benches
+	target/dist/qauth-bench target/dist/libqauth.so target/dist/first-token
+
+install: ## library, headers, qauth.pc and the command line into PREFIX (DESTDIR is respected)
+	cargo build --profile $(PROFILE) -p qauth-ffi -p qauth-cli -p qauth-sim
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(BUILT)/libqauth.so $(DESTDIR)$(PREFIX)/lib/libqauth.so.$(VERSION)
+	ln -sf libqauth.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libqauth.so.$(ABI)
+	ln -sf libqauth.so.$(ABI) $(DESTDIR)$(PREFIX)/lib/libqauth.so
+	install -m 644 $(BUILT)/libqauth.a $(DESTDIR)$(PREFIX)/lib/libqauth.a
+	install -m 644 include/qauth.h include/qauth.hpp $(DESTDIR)$(PREFIX)/include/
+	install -m 755 $(BUILT)/qauth $(BUILT)/qauth-sim $(DESTDIR)$(PREFIX)/bin/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' ffi/qauth.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/qauth.pc
+
+dist: ## dist/NAME.tar.gz: what `install` installs, with licences and documents
+	rm -rf dist/$(NAME)
+	$(MAKE) install PROFILE=dist PREFIX=/ DESTDIR=dist/$(NAME)
+	sed -i 's|^prefix=.*|prefix=$${pcfiledir}/../..|' dist/$(NAME)/lib/pkgconfig/qauth.pc
+	cp README.md ABI.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE dist/$(NAME)/
+	tar -C dist -czf dist/$(NAME).tar.gz $(NAME)
+	@echo dist/$(NAME).tar.gz
+
+clean: ## what the targets made
+	cargo clean --quiet
+	rm -rf $(BUILD) dist

@@ -1,0 +1,12 @@
+//! The command line against the simulator, as the binary and as the library.
+
+mod call;
+mod config;
+mod errors;
+mod providers;
+mod request;
+mod simulator;
+mod streams;
+mod support;
+mod token;
+mod usage;

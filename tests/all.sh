@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Runs every suite, goes on after a failure, and ends with the sum: `N passed, N failed`.
+# A suite that counts its tests is counted by them; any other counts as one.
+set -u
+cd "$(dirname "$0")/.."
+
+passed=0
+failed=0
+logs=build/test
+mkdir -p "$logs"
+
+suite() { # NAME COMMAND...
+    local name=$1 log start status good bad
+    shift
+    log=$logs/$name.log
+    start=$SECONDS
+    "$@" >"$log" 2>&1
+    status=$?
+    # Rust's own summary, and the one that every other suite here prints.
+    read -r good bad < <(sed -nE \
+        -e 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed;.*/\1 \2/p' \
+        -e 's/^[a-z+ -]+: ([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$log" |
+        awk '{ good += $1; bad += $2 } END { print good + 0, bad + 0 }')
+    if [ $((good + bad)) -eq 0 ] && [ "$status" -eq 0 ]; then good=1; fi
+    # A suite that breaks off has failed, whatever it counted until then.
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    printf '%-14s %5d passed %5d failed %5d s\n' "$name" "$good" "$bad" $((SECONDS - start))
+    if [ "$bad" -ne 0 ]; then
+        grep -vE '^test .* \.\.\. ok$' "$log" | tail -n 150
+    fi
+}
+
+# What the C suites need beside a compiler; installed where that is allowed, named where it is not.
+needs_pkg_config() {
+    command -v pkg-config >/dev/null && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        { apt-get update && apt-get install -y --no-install-recommends pkg-config; } || return 1
+    else
+        echo "pkg-config is missing: install it (Debian: apt install pkg-config)"
+        return 1
+    fi
+}
+
+if ! command -v pkg-config >/dev/null; then suite setup needs_pkg_config; fi
+suite rustfmt cargo fmt --all --check
+suite clippy cargo clippy --workspace --all-targets -- -D warnings
+suite build cargo build --workspace
+suite core cargo test -p qauth-core
+suite sim cargo test -p qauth-sim
+suite header cargo test -p qauth-ffi --test header
+suite ffi cargo test -p qauth-ffi
+suite cli cargo test -p qauth-cli
+suite conformance tests/conformance.sh
+suite demo make --no-print-directory demo
+
+[ "$failed" -eq 0 ]
+status=$?
+echo "$passed passed, $failed failed"
+exit $status
