@@ -8,7 +8,7 @@ CC      ?= cc
 CXX     ?= c++
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
-ABI     := 0
+ABI     := 1
 BUILT   := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BUILD   := build
 DEMO    := $(BUILD)/demo
