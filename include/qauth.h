@@ -39,14 +39,14 @@
 #include <stdint.h>
 
 /**
- * The ABI's number: it rises only when a program compiled against an older header would break.
- */
-#define QAUTH_ABI_VERSION 1
-
-/**
  * As timeout_ms: the profile's own limit (30 s unless it says otherwise).
  */
 #define QAUTH_TIMEOUT_DEFAULT UINT64_MAX
+
+/**
+ * The ABI's number: it rises only when a program compiled against an older header would break.
+ */
+#define QAUTH_ABI_VERSION 1
 
 /**
  * One per process as a rule: owns the threads, the connections, the store and the sources. Any thread, any number at once.
@@ -299,18 +299,6 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * The library's version, for instance "0.1.0". Static: never freed. Any thread; does not block; cannot fail.
- * Since 0.1.0.
- */
-const char *qauth_version(void);
-
-/**
- * The ABI's number of the library that is loaded. A program may use it if it equals the QAUTH_ABI_VERSION that the program
- * was compiled with. Any thread; does not block; cannot fail. Since 0.1.0.
- */
-uint32_t qauth_abi_version(void);
-
-/**
  * The word for a code, for instance "invalid_client": the same in every language. "ok" for QAUTH_OK, "unknown" for a number
  * that is no code. Static: never freed. Any thread; does not block; cannot fail. Since 0.1.0.
  */
@@ -375,6 +363,18 @@ int64_t qauth_error_retry_after_ms(const qauth_error *error);
  * Frees an error and its texts. NULL does nothing. Any thread; does not block. Since 0.1.0.
  */
 void qauth_error_free(qauth_error *error);
+
+/**
+ * The library's version, for instance "0.1.0". Static: never freed. Any thread; does not block; cannot fail.
+ * Since 0.1.0.
+ */
+const char *qauth_version(void);
+
+/**
+ * The ABI's number of the library that is loaded. A program may use it if it equals the QAUTH_ABI_VERSION that the program
+ * was compiled with. Any thread; does not block; cannot fail. Since 0.1.0.
+ */
+uint32_t qauth_abi_version(void);
 
 /**
  * Makes an engine without a configuration: providers by name, their credentials from the environment. Starts nothing,

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Instant;
 
 struct Unpark(Thread);
 
@@ -20,13 +21,31 @@ impl Wake for Unpark {
 
 /// Parks this thread until the future is done. Time limits are the future's own.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    wait(future, None).expect("without a limit there is always a value")
+}
+
+/// The same until `limit`; `None`: it was reached first.
+pub(crate) fn block_on_until<F: Future>(future: F, limit: Instant) -> Option<F::Output> {
+    wait(future, Some(limit))
+}
+
+fn wait<F: Future>(future: F, limit: Option<Instant>) -> Option<F::Output> {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return Some(value);
+        }
+        match limit {
+            None => thread::park(),
+            Some(limit) => {
+                let left = limit.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return None;
+                }
+                thread::park_timeout(left);
+            }
         }
     }
 }

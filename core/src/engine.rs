@@ -413,7 +413,10 @@ impl TokenSource {
     pub fn token_blocking(&self, options: TokenOptions) -> Result<Token> {
         match self.cached() {
             Some(token) if options.min_remaining.is_zero() => Ok(token),
-            _ => block_on(self.token(options)),
+            _ => {
+                let limit = Limit { blocking: true, ..self.limit(options) };
+                self.about(block_on(self.source.token(limit)).map(Token::new))
+            }
         }
     }
 
@@ -431,7 +434,8 @@ impl TokenSource {
     /// # Errors
     /// As [`TokenSource::headers`].
     pub fn headers_blocking(&self, method: &str, url: &str, options: TokenOptions) -> Result<Headers> {
-        block_on(self.headers(method, url, options))
+        let limit = Limit { blocking: true, ..self.limit(options) };
+        self.about(block_on(call::headers(&self.source, method, url, limit)))
     }
 
     /// The value of the one header that carries the token, for instance `Bearer eyJ…`, copied out by `use_it`. Blocks like
@@ -645,7 +649,7 @@ impl TokenSource {
     fn limit(&self, options: TokenOptions) -> Limit {
         let timeout = options.timeout.unwrap_or_else(|| self.source.profile().timeout);
         let until = (!timeout.is_zero()).then(|| Instant::now() + timeout.min(Duration::from_secs(86_400)));
-        Limit { until, min_remaining: options.min_remaining }
+        Limit { until, min_remaining: options.min_remaining, blocking: false }
     }
 
     fn about<T>(&self, result: Result<T>) -> Result<T> {

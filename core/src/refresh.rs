@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::{Deadline, Moment};
 use crate::error::{Error, ErrorCode};
 use crate::profile::Profile;
-use crate::provider::{Grant, GrantKind, random_hex};
+use crate::provider::{Grant, GrantKind};
 use crate::request;
 use crate::response::{self, Asked, Verdict};
 use crate::secret::Secret;
@@ -67,7 +67,7 @@ pub(crate) async fn renew(source: &Arc<Source>, tell: impl Fn(Outcome)) -> Outco
         let renewal = Renewal {
             source,
             name: RecordName::new(source.core.store.naming_key(), &profile.identity()),
-            owner: Owner(random_hex(16)),
+            owner: source.core.running()?.new_owner(),
             floor: brief.floor,
             rejected: brief.rejected,
             forget: brief.forget,

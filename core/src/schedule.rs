@@ -40,9 +40,13 @@ impl Schedule {
         let mut entries = self.lock();
         entries.count += 1;
         let entry = Entry { at_ns: at.boot_ns(), order: entries.count, source: Arc::downgrade(source) };
+        let first = entries.heap.peek().is_none_or(|Reverse(next)| entry.at_ns < next.at_ns);
         entries.heap.push(Reverse(entry));
         drop(entries);
-        self.changed.notify_one();
+        // The timer is set for the first one; a later one finds it when that has fired.
+        if first {
+            self.changed.notify_one();
+        }
     }
 
     /// When the next source is due.

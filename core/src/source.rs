@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::attach;
+use crate::block::block_on_until;
 use crate::clock::{Deadline, Moment};
 use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::ForkCell;
@@ -107,6 +108,8 @@ pub(crate) struct Limit {
     /// `None`: cached tokens only.
     pub(crate) until: Option<Instant>,
     pub(crate) min_remaining: Duration,
+    /// The thread itself may wait. That spares the engine a timer per call, which would wake its worker.
+    pub(crate) blocking: bool,
 }
 
 impl Source {
@@ -200,6 +203,9 @@ impl Source {
                 }
             }
         };
+        if limit.blocking {
+            return block_on_until(landed, until);
+        }
         let timed = match self.core.running() {
             // The timer is the engine's own, so that any executor, or none, can wait here.
             Ok(running) => {

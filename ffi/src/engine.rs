@@ -21,7 +21,9 @@ pub struct qauth_engine {
 handle! { qauth_engine(Engine) = b"qaEngine"; }
 
 fn make(
-    engine_out: *mut *mut qauth_engine, error_out: *mut *mut qauth_error, make: impl FnOnce() -> Result<Engine>,
+    engine_out: *mut *mut qauth_engine,
+    error_out: *mut *mut qauth_error,
+    make: impl FnOnce() -> Result<Engine>,
 ) -> qauth_code {
     keep_quiet();
     guard(error_out, || {
@@ -36,7 +38,8 @@ fn make(
 /// caller's; free it once with qauth_engine_free. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_engine_new(
-    engine_out: *mut *mut qauth_engine, error_out: *mut *mut qauth_error,
+    engine_out: *mut *mut qauth_engine,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     make(engine_out, error_out, || Ok(Engine::new()?))
 }
@@ -46,7 +49,8 @@ pub unsafe extern "C" fn qauth_engine_new(
 /// Reads files. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_engine_discover(
-    engine_out: *mut *mut qauth_engine, error_out: *mut *mut qauth_error,
+    engine_out: *mut *mut qauth_engine,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     make(engine_out, error_out, || Ok(Engine::discover()?))
 }
@@ -55,7 +59,9 @@ pub unsafe extern "C" fn qauth_engine_discover(
 /// naming file, section and field. Reads the file. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_engine_from_file(
-    path: *const c_char, engine_out: *mut *mut qauth_engine, error_out: *mut *mut qauth_error,
+    path: *const c_char,
+    engine_out: *mut *mut qauth_engine,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     make(engine_out, error_out, || Ok(Engine::from_file(text::required(path, "path")?)?))
 }
@@ -63,7 +69,9 @@ pub unsafe extern "C" fn qauth_engine_from_file(
 /// The same with the text of a qauth.toml. Fails with QAUTH_CONFIG, naming section and field, never the value. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_engine_from_toml(
-    toml: *const c_char, engine_out: *mut *mut qauth_engine, error_out: *mut *mut qauth_error,
+    toml: *const c_char,
+    engine_out: *mut *mut qauth_engine,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     make(engine_out, error_out, || Ok(Engine::from_toml(text::required(toml, "toml")?)?))
 }
@@ -71,7 +79,9 @@ pub unsafe extern "C" fn qauth_engine_from_toml(
 /// The same with the same structure as JSON. Fails with QAUTH_CONFIG, naming section and field, never the value. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_engine_from_json(
-    json: *const c_char, engine_out: *mut *mut qauth_engine, error_out: *mut *mut qauth_error,
+    json: *const c_char,
+    engine_out: *mut *mut qauth_engine,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     make(engine_out, error_out, || Ok(Engine::from_json(text::required(json, "json")?)?))
 }
@@ -82,7 +92,9 @@ pub unsafe extern "C" fn qauth_engine_from_json(
 /// qauth_source_free. Any thread; may read files, does not wait for the network. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_engine_source(
-    engine: *const qauth_engine, name: *const c_char, source_out: *mut *mut qauth_source,
+    engine: *const qauth_engine,
+    name: *const c_char,
+    source_out: *mut *mut qauth_source,
     error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
@@ -97,7 +109,10 @@ pub unsafe extern "C" fn qauth_engine_source(
 /// ({"provider": "quable", "instance": "acme", ...}). NULL gives none. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_engine_source_with_json(
-    engine: *const qauth_engine, name: *const c_char, overrides_json: *const c_char, source_out: *mut *mut qauth_source,
+    engine: *const qauth_engine,
+    name: *const c_char,
+    overrides_json: *const c_char,
+    source_out: *mut *mut qauth_source,
     error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
@@ -115,7 +130,10 @@ pub unsafe extern "C" fn qauth_engine_source_with_json(
 /// matter. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_engine_remove(
-    engine: *mut qauth_engine, name: *const c_char, removed_out: *mut bool, error_out: *mut *mut qauth_error,
+    engine: *mut qauth_engine,
+    name: *const c_char,
+    removed_out: *mut bool,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let place = handle::out_if_wanted(removed_out, "removed_out")?;
@@ -132,7 +150,9 @@ pub unsafe extern "C" fn qauth_engine_remove(
 /// no number. Any thread; blocks. For tests. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_engine_advance(
-    engine: *mut qauth_engine, seconds: f64, error_out: *mut *mut qauth_error,
+    engine: *mut qauth_engine,
+    seconds: f64,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let engine = handle::borrow(engine, "engine")?.clone();
@@ -144,7 +164,9 @@ pub unsafe extern "C" fn qauth_engine_advance(
 /// once with qauth_string_free. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_engine_profiles_json(
-    engine: *const qauth_engine, json_out: *mut *mut qauth_string, error_out: *mut *mut qauth_error,
+    engine: *const qauth_engine,
+    json_out: *mut *mut qauth_string,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let place = handle::out(json_out, "json_out")?;
@@ -159,7 +181,10 @@ pub unsafe extern "C" fn qauth_engine_profiles_json(
 /// qauth_string_free. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_engine_provider_json(
-    engine: *const qauth_engine, name: *const c_char, json_out: *mut *mut qauth_string, error_out: *mut *mut qauth_error,
+    engine: *const qauth_engine,
+    name: *const c_char,
+    json_out: *mut *mut qauth_string,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let place = handle::out(json_out, "json_out")?;
@@ -175,7 +200,8 @@ pub unsafe extern "C" fn qauth_engine_provider_json(
 /// once with qauth_string_free. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_providers_json(
-    json_out: *mut *mut qauth_string, error_out: *mut *mut qauth_error,
+    json_out: *mut *mut qauth_string,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let place = handle::out(json_out, "json_out")?;
@@ -193,7 +219,8 @@ fn describe(provider: &Provider) -> Value {
         })
     });
     let operations = provider.operations().map(|operation| {
-        let parameters = operation.parameters.iter().map(|(name, required)| json!({"name": name, "required": required}));
+        let parameters =
+            operation.parameters.iter().map(|(name, required)| json!({"name": name, "required": required}));
         json!({
             "name": operation.name, "description": operation.description, "parameters": parameters.collect::<Vec<_>>(),
         })

@@ -8,18 +8,23 @@
 #![allow(clippy::missing_safety_doc)]
 
 // In the order in which the header shows them.
-mod version;
 mod code;
 mod error;
+mod version;
+
 mod engine;
+
 mod source;
 mod token;
+
 mod headers;
 mod request;
 mod response;
 mod string;
+
 mod queue;
 
+// What the header does not show.
 mod guard;
 mod handle;
 mod text;

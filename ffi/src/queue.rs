@@ -43,12 +43,22 @@ pub type qauth_token_callback = Option<
 
 /// Gets a response; else as qauth_token_callback.
 pub type qauth_response_callback = Option<
-    unsafe extern "C" fn(user_data: *mut c_void, code: qauth_code, response: *mut qauth_response, error: *mut qauth_error),
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        code: qauth_code,
+        response: *mut qauth_response,
+        error: *mut qauth_error,
+    ),
 >;
 
 /// Gets a result as JSON; else as qauth_token_callback.
 pub type qauth_string_callback = Option<
-    unsafe extern "C" fn(user_data: *mut c_void, code: qauth_code, result_json: *mut qauth_string, error: *mut qauth_error),
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        code: qauth_code,
+        result_json: *mut qauth_string,
+        error: *mut qauth_error,
+    ),
 >;
 
 type Callback<H> = unsafe extern "C" fn(*mut c_void, qauth_code, *mut H, *mut qauth_error);
@@ -120,7 +130,10 @@ fn call_back<H: Handle>(callback: Callback<H>, user_data: UserData, result: qaut
 
 /// Queues a call by `start`, which gets the function to run with its result.
 fn queued<T, H>(
-    queue: *const qauth_queue, callback: Option<Callback<H>>, user_data: *mut c_void, pending_out: *mut *mut qauth_pending,
+    queue: *const qauth_queue,
+    callback: Option<Callback<H>>,
+    user_data: *mut c_void,
+    pending_out: *mut *mut qauth_pending,
     start: impl FnOnce(&CompletionQueue, Box<dyn FnOnce(qauth_core::Result<T>) + Send>) -> Result<Pending>,
 ) -> Result<()>
 where
@@ -151,7 +164,10 @@ where
 /// Makes an empty queue. Fails with QAUTH_INTERNAL where the process has no file descriptor left. On QAUTH_OK *queue_out is the
 /// caller's; free it once with qauth_queue_free. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn qauth_queue_new(queue_out: *mut *mut qauth_queue, error_out: *mut *mut qauth_error) -> qauth_code {
+pub unsafe extern "C" fn qauth_queue_new(
+    queue_out: *mut *mut qauth_queue,
+    error_out: *mut *mut qauth_error,
+) -> qauth_code {
     guard(error_out, || {
         let place = handle::out(queue_out, "queue_out")?;
         place.put(Queue { core: CompletionQueue::new()?, calls: Arc::default() });
@@ -171,7 +187,10 @@ pub unsafe extern "C" fn qauth_queue_fd(queue: *const qauth_queue) -> c_int {
 /// not matter. Any thread, also in a callback. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_queue_run(
-    queue: *const qauth_queue, timeout_ms: u64, ran_out: *mut usize, error_out: *mut *mut qauth_error,
+    queue: *const qauth_queue,
+    timeout_ms: u64,
+    ran_out: *mut usize,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let place = handle::out_if_wanted(ran_out, "ran_out")?;
@@ -204,8 +223,13 @@ pub unsafe extern "C" fn qauth_queue_free(queue: *mut qauth_queue) {
 /// freed before the end. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_token_async(
-    source: *const qauth_source, timeout_ms: u64, queue: *const qauth_queue, callback: qauth_token_callback,
-    user_data: *mut c_void, pending_out: *mut *mut qauth_pending, error_out: *mut *mut qauth_error,
+    source: *const qauth_source,
+    timeout_ms: u64,
+    queue: *const qauth_queue,
+    callback: qauth_token_callback,
+    user_data: *mut c_void,
+    pending_out: *mut *mut qauth_pending,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let source = keep(source)?;
@@ -217,8 +241,12 @@ pub unsafe extern "C" fn qauth_source_token_async(
 /// Calls the API like qauth_source_request and returns at once; else as qauth_source_token_async. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_request_async(
-    source: *const qauth_source, request: *const qauth_request, queue: *const qauth_queue,
-    callback: qauth_response_callback, user_data: *mut c_void, pending_out: *mut *mut qauth_pending,
+    source: *const qauth_source,
+    request: *const qauth_request,
+    queue: *const qauth_queue,
+    callback: qauth_response_callback,
+    user_data: *mut c_void,
+    pending_out: *mut *mut qauth_pending,
     error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
@@ -231,9 +259,15 @@ pub unsafe extern "C" fn qauth_source_request_async(
 /// Runs an operation like qauth_source_call and returns at once; else as qauth_source_token_async. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_call_async(
-    source: *const qauth_source, operation: *const c_char, parameters_json: *const c_char, timeout_ms: u64,
-    queue: *const qauth_queue, callback: qauth_string_callback, user_data: *mut c_void,
-    pending_out: *mut *mut qauth_pending, error_out: *mut *mut qauth_error,
+    source: *const qauth_source,
+    operation: *const c_char,
+    parameters_json: *const c_char,
+    timeout_ms: u64,
+    queue: *const qauth_queue,
+    callback: qauth_string_callback,
+    user_data: *mut c_void,
+    pending_out: *mut *mut qauth_pending,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let source = keep(source)?;

@@ -62,7 +62,9 @@ pub(crate) fn read(request: *const qauth_request) -> Result<Request> {
     };
     let known = size_of::<qauth_request>();
     if !(known..=LARGEST).contains(&size) {
-        return refuse(format!("request.struct_size: is {size}; begin with QAUTH_REQUEST_INIT, which makes it {known}"));
+        return refuse(format!(
+            "request.struct_size: is {size}; begin with QAUTH_REQUEST_INIT, which makes it {known}"
+        ));
     }
     let whole = handle::slice(request.cast::<u8>(), size, "request")?;
     if whole[known..].iter().any(|byte| *byte != 0) {
@@ -151,10 +153,16 @@ mod tests {
     fn lengths_need_something_to_measure() {
         // fault 76
         assert!(complaint(&qauth_request { body_length: 1, ..request() }).contains("request.body"));
-        assert!(complaint(&qauth_request { body: c"x".as_ptr().cast(), body_length: usize::MAX, ..request() }).contains("memory"));
+        assert!(
+            complaint(&qauth_request { body: c"x".as_ptr().cast(), body_length: usize::MAX, ..request() })
+                .contains("memory")
+        );
         assert!(complaint(&qauth_request { query_count: 1, ..request() }).contains("request.query"));
         let pair = qauth_pair { name: c"n".as_ptr(), value: std::ptr::null() };
-        assert!(complaint(&qauth_request { headers: &pair, header_count: 1, ..request() }).contains("request.headers[0].value"));
+        assert!(
+            complaint(&qauth_request { headers: &pair, header_count: 1, ..request() })
+                .contains("request.headers[0].value")
+        );
         let empty = qauth_request { body: c"".as_ptr().cast(), ..request() };
         assert_eq!(read(&empty).ok().unwrap().body, Some(Vec::new()));
     }

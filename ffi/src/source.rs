@@ -48,7 +48,10 @@ pub(crate) fn keep(source: *const qauth_source) -> Result<TokenSource> {
 /// once with qauth_token_free. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_token(
-    source: *const qauth_source, timeout_ms: u64, token_out: *mut *mut qauth_token, error_out: *mut *mut qauth_error,
+    source: *const qauth_source,
+    timeout_ms: u64,
+    token_out: *mut *mut qauth_token,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     // SAFETY: the same contract.
     unsafe { qauth_source_token_min(source, timeout_ms, 0, token_out, error_out) }
@@ -58,7 +61,10 @@ pub unsafe extern "C" fn qauth_source_token(
 /// token of this provider does not live that long. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_token_min(
-    source: *const qauth_source, timeout_ms: u64, min_remaining_ms: u64, token_out: *mut *mut qauth_token,
+    source: *const qauth_source,
+    timeout_ms: u64,
+    min_remaining_ms: u64,
+    token_out: *mut *mut qauth_token,
     error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
@@ -94,7 +100,10 @@ pub unsafe extern "C" fn qauth_source_cached(source: *const qauth_source) -> *mu
 /// qauth_source_headers. Any thread. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_header(
-    source: *const qauth_source, buffer: *mut c_char, size: usize, needed_out: *mut usize,
+    source: *const qauth_source,
+    buffer: *mut c_char,
+    size: usize,
+    needed_out: *mut usize,
     error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
@@ -118,8 +127,12 @@ pub unsafe extern "C" fn qauth_source_header(
 /// once with qauth_headers_free. Any thread. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_headers(
-    source: *const qauth_source, method: *const c_char, url: *const c_char, timeout_ms: u64,
-    headers_out: *mut *mut qauth_headers, error_out: *mut *mut qauth_error,
+    source: *const qauth_source,
+    method: *const c_char,
+    url: *const c_char,
+    timeout_ms: u64,
+    headers_out: *mut *mut qauth_headers,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let place = handle::out(headers_out, "headers_out")?;
@@ -137,7 +150,9 @@ pub unsafe extern "C" fn qauth_source_headers(
 /// caller's; free it once with qauth_response_free. Any thread. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_request(
-    source: *const qauth_source, request: *const qauth_request, response_out: *mut *mut qauth_response,
+    source: *const qauth_source,
+    request: *const qauth_request,
+    response_out: *mut *mut qauth_response,
     error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
@@ -155,8 +170,12 @@ pub unsafe extern "C" fn qauth_source_request(
 /// qauth_string_free. Any thread. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_call(
-    source: *const qauth_source, operation: *const c_char, parameters_json: *const c_char, timeout_ms: u64,
-    result_json_out: *mut *mut qauth_string, error_out: *mut *mut qauth_error,
+    source: *const qauth_source,
+    operation: *const c_char,
+    parameters_json: *const c_char,
+    timeout_ms: u64,
+    result_json_out: *mut *mut qauth_string,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let place = handle::out(result_json_out, "result_json_out")?;
@@ -173,7 +192,10 @@ pub unsafe extern "C" fn qauth_source_call(
 /// whether it acted; NULL if that does not matter. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_invalidate(
-    source: *mut qauth_source, token: *const qauth_token, acted_out: *mut bool, error_out: *mut *mut qauth_error,
+    source: *mut qauth_source,
+    token: *const qauth_token,
+    acted_out: *mut bool,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let place = handle::out_if_wanted(acted_out, "acted_out")?;
@@ -189,7 +211,10 @@ pub unsafe extern "C" fn qauth_source_invalidate(
 /// The same by the token's generation, for who has not kept the token. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_invalidate_generation(
-    source: *mut qauth_source, generation: u64, acted_out: *mut bool, error_out: *mut *mut qauth_error,
+    source: *mut qauth_source,
+    generation: u64,
+    acted_out: *mut bool,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let place = handle::out_if_wanted(acted_out, "acted_out")?;
@@ -215,7 +240,9 @@ pub unsafe extern "C" fn qauth_source_reset(source: *mut qauth_source, error_out
 /// network. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_update_json(
-    source: *mut qauth_source, changes_json: *const c_char, error_out: *mut *mut qauth_error,
+    source: *mut qauth_source,
+    changes_json: *const c_char,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let source = keep(source)?;
@@ -230,8 +257,12 @@ pub unsafe extern "C" fn qauth_source_update_json(
 /// Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_source_scoped(
-    source: *const qauth_source, scope: *const c_char, audience: *const c_char, resource: *const c_char,
-    source_out: *mut *mut qauth_source, error_out: *mut *mut qauth_error,
+    source: *const qauth_source,
+    scope: *const c_char,
+    audience: *const c_char,
+    resource: *const c_char,
+    source_out: *mut *mut qauth_source,
+    error_out: *mut *mut qauth_error,
 ) -> qauth_code {
     guard(error_out, || {
         let place = handle::out(source_out, "source_out")?;

@@ -51,7 +51,8 @@ impl From<Token> for Counted {
 /// The access token itself. Borrowed from the token; NULL for NULL. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_token_access_token(token: *const qauth_token) -> *const c_char {
-    handle::peek(token).map_or(std::ptr::null(), |token| token.header.0.as_bytes_with_nul()[token.token_at..].as_ptr().cast())
+    handle::peek(token)
+        .map_or(std::ptr::null(), |token| token.header.0.as_bytes_with_nul()[token.token_at..].as_ptr().cast())
 }
 
 /// The value for the header that carries it, for instance "Bearer eyJ...". Borrowed from the token; NULL for NULL. Any thread;
@@ -80,7 +81,8 @@ pub unsafe extern "C" fn qauth_token_scope(token: *const qauth_token) -> *const 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_token_expires_at_unix_s(token: *const qauth_token) -> i64 {
     let end = handle::peek(token).and_then(|token| token.token.expires_at());
-    end.and_then(|end| end.duration_since(UNIX_EPOCH).ok()).map_or(-1, |end| end.as_secs().try_into().unwrap_or(i64::MAX))
+    end.and_then(|end| end.duration_since(UNIX_EPOCH).ok())
+        .map_or(-1, |end| end.as_secs().try_into().unwrap_or(i64::MAX))
 }
 
 /// How long it is still valid, in milliseconds: 0 once it has ended, -1 for a token without an end, and for NULL. Any thread;

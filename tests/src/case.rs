@@ -41,9 +41,13 @@ pub struct Step {
     pub sim: Option<String>,
     /// Counters to wait for.
     pub wait: Option<Map<String, Value>>,
+    /// A file to write into the case's own folder, `{folder}`.
+    pub file: Option<String>,
+    /// What it holds.
+    pub text: Option<String>,
     /// The JSON that goes with the command or call.
     #[serde(default)]
-    pub with: Map<String, Value>,
+    pub with: Value,
     /// The profile, for `source` and `remove`; `main` unless given.
     pub name: Option<Value>,
     /// Another text than the case's configuration, for `engine`.

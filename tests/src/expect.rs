@@ -24,7 +24,16 @@ pub fn check(reply: &Reply, ok: Option<&Value>, error: Option<&Value>) -> Result
 
 fn field(reply: &Reply, name: &str, wanted: &Value) -> Result<(), String> {
     let found = reply.get(name);
-    matches(found, wanted).map_err(|why| format!("{name}: {why}, got {}", found.map_or("nothing".into(), |text| format!("{text:?}"))))
+    matches(found, wanted).map_err(|why| format!("{name}: {why}, got {}", found.map_or("nothing".into(), |text| format!("{:?}", shortened(text)))))
+}
+
+/// The beginning of a long text.
+pub fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(400).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
 }
 
 /// Compares a value, absent or not, with a literal or with a table of matchers, all of which must hold.
@@ -44,8 +53,8 @@ fn matcher(found: Option<&str>, name: &str, argument: &Value) -> Result<(), Stri
     let number = || text.parse::<f64>().map_err(|_| "expected a number".to_owned());
     let holds = match name {
         "equals" => return equal(found, argument),
-        "min" => number()? >= argument.as_f64().unwrap_or(f64::INFINITY),
-        "max" => number()? <= argument.as_f64().unwrap_or(f64::NEG_INFINITY),
+        "min" => number()? >= limit(argument)?,
+        "max" => number()? <= limit(argument)?,
         "contains" => each(argument).all(|part| text.contains(&part)),
         "lacks" => each(argument).all(|part| !text.contains(&part)),
         "not" => each(argument).all(|other| text != other),
@@ -54,6 +63,10 @@ fn matcher(found: Option<&str>, name: &str, argument: &Value) -> Result<(), Stri
         _ => return Err(format!("{name:?} is no matcher")),
     };
     if holds { Ok(()) } else { Err(format!("expected {name} {argument}")) }
+}
+
+fn limit(argument: &Value) -> Result<f64, String> {
+    plain(argument).parse().map_err(|_| format!("{argument} is no number"))
 }
 
 fn each(argument: &Value) -> impl Iterator<Item = String> {

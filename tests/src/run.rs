@@ -29,7 +29,9 @@ const CODES: [&str; 19] = [
 /// The step that failed, and why.
 pub fn run(case: &Case, driver: &mut Driver, sim: &Simulator, trace: bool) -> Result<(), String> {
     sim.fresh()?;
-    let scope = Scope { sim: sim.url(), vars: case.vars.clone(), ..Scope::default() };
+    let folder = tempfile::tempdir().map_err(|error| format!("a folder for files: {error}"))?;
+    let (url, path) = (sim.url(), folder.path().to_string_lossy().into_owned());
+    let scope = Scope { sim: url, folder: path, vars: case.vars.clone(), ..Scope::default() };
     let mut hidden: Vec<String> = KNOWN.iter().filter(|known| known.3).map(|known| known.2.to_owned()).collect();
     for secret in &case.secrets {
         hidden.push(scope.text(secret)?);
@@ -66,24 +68,22 @@ impl Run<'_> {
             }
         }
         for (index, step) in self.case.steps.iter().enumerate() {
-            let what = step.command.as_deref().or(step.sim.as_deref()).unwrap_or("wait");
+            let what = step.command.as_deref().or(step.sim.as_deref()).or(step.file.as_deref()).unwrap_or("wait");
             self.step(step).map_err(|why| format!("step {} ({what}): {why}", index + 1))?;
         }
         Ok(())
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
-        let reply = match (&step.command, &step.sim, &step.wait) {
-            (Some(command), None, None) => self.command(command, step)?,
-            (None, Some(name), None) => self.control(name, step)?,
-            (None, None, Some(counts)) => {
-                self.wait(counts)?;
-                Reply::ok()
-            }
-            _ => return Err("expected one of do, sim and wait".into()),
+        let reply = match (&step.command, &step.sim, &step.wait, &step.file) {
+            (Some(command), None, None, None) => self.command(command, step)?,
+            (None, Some(name), None, None) => self.control(name, step)?,
+            (None, None, Some(counts), None) => self.wait(counts).map(|()| Reply::ok())?,
+            (None, None, None, Some(name)) => self.write(name, step.text.as_deref().unwrap_or_default())?,
+            _ => return Err("expected one of do, sim, wait and file".into()),
         };
         let (ok, error) = (self.filled(&step.ok)?, self.filled(&step.error)?);
-        expect::check(&reply, ok.as_ref(), error.as_ref()).map_err(|why| format!("{why}; the reply was {}", reply.to_line().replace('\t', "  ")))?;
+        expect::check(&reply, ok.as_ref(), error.as_ref()).map_err(|why| format!("{why}; the reply was {}", shown(&reply)))?;
         self.check_counts(&step.counts)?;
         if let Some(label) = &step.label {
             self.scope.replies.insert(label.clone(), reply);
@@ -92,7 +92,7 @@ impl Run<'_> {
     }
 
     fn command(&mut self, command: &str, step: &Step) -> Result<Reply, String> {
-        let with = || self.scope.fill_map(&step.with);
+        let with = || self.with(step);
         let text = |value: &Option<Value>| match value {
             Some(value) => Ok(plain(&self.scope.fill(value)?)),
             None => Ok::<_, String>(String::new()),
@@ -159,7 +159,7 @@ impl Run<'_> {
         if reply.kind != "error" {
             return Ok(());
         }
-        let shown = reply.to_line();
+        let shown = shown(reply);
         let code = reply.get("code").unwrap_or_default();
         if !CODES.contains(&code) || reply.get("message").is_none_or(str::is_empty) {
             return Err(format!("an error needs a known code and a message: {shown}"));
@@ -181,7 +181,7 @@ impl Run<'_> {
     }
 
     fn control(&mut self, name: &str, step: &Step) -> Result<Reply, String> {
-        let body = self.scope.fill_map(&step.with)?;
+        let body = self.with(step)?;
         for (_, value) in body.iter().filter(|(key, _)| key.contains("secret") || key.contains("password")) {
             self.hide(&plain(value));
         }
@@ -191,6 +191,20 @@ impl Run<'_> {
         };
         let values = answer.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), plain(value)));
         Ok(Reply { kind: "ok".into(), values: values.collect() })
+    }
+
+    fn with(&self, step: &Step) -> Result<Map<String, Value>, String> {
+        match self.scope.fill(&step.with)? {
+            Value::Null => Ok(Map::new()),
+            Value::Object(map) => Ok(map),
+            _ => Err("with: expected a table".into()),
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<Reply, String> {
+        let path = std::path::Path::new(&self.scope.folder).join(name);
+        std::fs::write(&path, self.scope.text(text)?).map_err(|error| format!("{name}: {error}"))?;
+        Ok(Reply::ok())
     }
 
     /// Lets requests that are under way arrive.
@@ -210,9 +224,8 @@ impl Run<'_> {
             return Ok(());
         }
         let state = self.sim.state()?;
-        for (name, wanted) in counts {
-            let found = counter(&state, &self.case.vendor, name)?.to_string();
-            let wanted = self.scope.fill(wanted)?;
+        for (name, wanted) in self.scope.fill_map(counts)? {
+            let found = counter(&state, &self.case.vendor, &name)?.to_string();
             expect::matches(Some(&found), &wanted).map_err(|why| format!("the simulator's {name}: {why}, got {found}"))?;
         }
         Ok(())
@@ -221,6 +234,12 @@ impl Run<'_> {
     fn filled(&self, value: &Option<Value>) -> Result<Option<Value>, String> {
         value.as_ref().map(|value| self.scope.fill(value)).transpose()
     }
+}
+
+/// A reply for people: long values cut.
+fn shown(reply: &Reply) -> String {
+    let values = reply.values.iter().map(|(key, value)| format!("  {key}={}", expect::shortened(value)));
+    std::iter::once(reply.kind.clone()).chain(values).collect()
 }
 
 /// Whether a text holds a secret, as it is or encoded.

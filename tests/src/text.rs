@@ -1,4 +1,4 @@
-//! Placeholders in case files: `{sim}`, `{known.quable.password}`, `{vars.NAME}`, `{filler.BYTES}` and, for what an
+//! Placeholders in case files: `{sim}`, `{folder}`, `{known.quable.password}`, `{vars.NAME}`, `{filler.BYTES}` and, for what an
 //! earlier step answered, `{LABEL.FIELD}` or `{LABEL.FIELD#/json/pointer}`.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,8 @@ use crate::wire::Reply;
 pub struct Scope {
     /// The simulator's URL.
     pub sim: String,
+    /// The folder that the case's files lie in.
+    pub folder: String,
     /// The case's own variables, of any type.
     pub vars: Map<String, Value>,
     /// Replies of labelled steps.
@@ -99,8 +101,10 @@ impl Scope {
     }
 
     fn placeholder(&self, inside: &str) -> Result<Option<String>, String> {
-        if inside == "sim" {
-            return Ok(Some(self.sim.clone()));
+        match inside {
+            "sim" => return Ok(Some(self.sim.clone())),
+            "folder" => return Ok(Some(self.folder.clone())),
+            _ => {}
         }
         let Some((first, rest)) = inside.split_once('.') else { return Ok(None) };
         let missing = || format!("{{{inside}}} stands for nothing");

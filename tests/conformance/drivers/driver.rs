@@ -176,8 +176,7 @@ fn object(text: &str) -> Map<String, Value> {
 fn refused(error: &Error) -> Reply {
     Reply::error()
         .with("code", error.code().name())
-        .with("message", error.message())
-        .with("text", error.to_string())
+        .with("message", error.to_string())
         .with_some("profile", error.profile())
         .with_some("provider", error.provider())
         .with_some("status", error.status().map(|status| status.to_string()))

@@ -1,0 +1,257 @@
+// The C++ driver: each line becomes one call of qauth.hpp (see ../README.md for the protocol).
+
+#include <chrono>
+#include <functional>
+#include <future>
+#include <iostream>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <qauth.hpp>
+
+namespace {
+
+using std::string;
+using std::string_view;
+using Fields = std::vector<string>;
+
+// ---- the protocol ----
+
+string decoded(string_view field) {
+    string text;
+    for (std::size_t i = 0; i < field.size(); ++i) {
+        if (field[i] == '%' && i + 2 < field.size()) {
+            text += static_cast<char>(std::stoi(string(field.substr(i + 1, 2)), nullptr, 16));
+            i += 2;
+        } else {
+            text += field[i];
+        }
+    }
+    return text;
+}
+
+Fields split(const string &line) {
+    Fields fields;
+    std::istringstream rest(line);
+    for (string field; std::getline(rest, field, '\t');) fields.push_back(decoded(field));
+    return fields;
+}
+
+/// One reply, built value by value.
+class Reply {
+public:
+    explicit Reply(string_view kind) : line_(kind) {}
+
+    Reply &value(string_view key, string_view text) {
+        line_ += '\t' + encoded(key) + '=' + encoded(text);
+        return *this;
+    }
+    template <typename Text> Reply &value(string_view key, const std::optional<Text> &text) {
+        return text ? value(key, string_view(*text)) : *this;
+    }
+    Reply &number(string_view key, double amount) {
+        std::ostringstream text;
+        text.precision(10);
+        text << amount;
+        return value(key, text.str());
+    }
+    Reply &seconds(string_view key, std::optional<std::chrono::milliseconds> time) {
+        return time ? number(key, std::chrono::duration<double>(*time).count()) : *this;
+    }
+    Reply &flag(string_view key, bool yes) { return value(key, yes ? "true" : "false"); }
+    Reply &header(string_view name, string_view text) { return value("header." + string(name), text); }
+
+    const string &line() const { return line_; }
+
+private:
+    static string encoded(string_view text) {
+        static const char digits[] = "0123456789ABCDEF";
+        string out;
+        for (const unsigned char byte : text) {
+            if (byte > ' ' && byte < 0x7f && byte != '%') out += static_cast<char>(byte);
+            else (out += '%', out += digits[byte >> 4], out += digits[byte & 15]);
+        }
+        return out;
+    }
+
+    string line_;
+};
+
+Reply ok() { return Reply("ok"); }
+
+Reply refused(const qauth::Error &error) {
+    Reply reply("error");
+    reply.value("code", qauth::name(error.code())).value("message", error.what());
+    reply.value("profile", error.profile()).value("provider", error.provider());
+    if (error.http_status()) reply.number("status", *error.http_status());
+    reply.value("server_error", error.server_error());
+    reply.value("server_error_description", error.server_error_description());
+    return reply.flag("retryable", error.retryable()).seconds("retry_after", error.retry_after());
+}
+
+// ---- the commands ----
+
+class Driver {
+public:
+    Reply handle(const Fields &line) {
+        const string command = at(line, 0);
+        if (command == "engine") {
+            *this = Driver();
+            engine_.emplace(qauth::Engine::from_json(at(line, 1)));
+            return ok();
+        }
+        if (command == "close") {
+            if (engine_) engine_->close();
+            return ok();
+        }
+        if (!engine_) return Reply("unsupported");
+        if (command == "source") return take(engine_->source(at(line, 1)));
+        if (command == "source_with") return take(engine_->source(at(line, 1), at(line, 2)));
+        if (command == "remove") return ok().flag("removed", engine_->remove(at(line, 1)));
+        if (command == "advance") {
+            engine_->advance(std::chrono::duration<double>(std::stod(at(line, 1))));
+            return ok();
+        }
+        return source_ ? on_source(command, line) : Reply("unsupported");
+    }
+
+    ~Driver() {
+        if (engine_) engine_->close();
+    }
+    Driver() = default;
+    Driver &operator=(Driver &&other) {
+        if (engine_) engine_->close();
+        engine_ = std::move(other.engine_);
+        source_ = std::move(other.source_);
+        token_ = std::move(other.token_);
+        return *this;
+    }
+
+private:
+    static string at(const Fields &line, std::size_t index) { return index < line.size() ? line[index] : string(); }
+
+    Reply take(qauth::Source source) {
+        source_.emplace(std::move(source));
+        return ok();
+    }
+
+    Reply on_source(const string &command, const Fields &line) {
+        if (command == "token") return got(asking(at(line, 1), at(line, 2))());
+        if (command == "start") {
+            started_ = std::async(std::launch::async, asking(at(line, 1), at(line, 2)));
+            return ok();
+        }
+        if (command == "join" && started_.valid()) return got(started_.get());
+        if (command == "header") return ok().value("value", source_->header());
+        if (command == "headers") return headers(source_->headers(at(line, 1), at(line, 2)));
+        if (command == "request") return request(line);
+        if (command == "call") return ok().value("result", source_->call(at(line, 1), at(line, 2)));
+        if (command == "invalidate" && token_) return ok().flag("acted", source_->invalidate(*token_));
+        if (command == "reset") {
+            source_->reset();
+            return ok();
+        }
+        if (command == "update") {
+            source_->update_json(at(line, 1));
+            return ok();
+        }
+        if (command == "scoped") {
+            const string scope = at(line, 1), audience = at(line, 2), resource = at(line, 3);
+            return take(source_->scoped(given(scope), given(audience), given(resource)));
+        }
+        if (command == "concurrent") return concurrent(std::stoul(at(line, 1)));
+        return Reply("unsupported");
+    }
+
+    static std::optional<string_view> given(const string &text) {
+        return text.empty() ? std::nullopt : std::optional<string_view>(text);
+    }
+
+    /// A call that asks for a token, for this thread or another.
+    std::function<qauth::Token()> asking(const string &min_remaining, const string &timeout_ms) const {
+        qauth::Timeout timeout;
+        if (!timeout_ms.empty()) timeout = std::chrono::milliseconds(std::stoll(timeout_ms));
+        const double seconds = min_remaining.empty() ? 0 : std::stod(min_remaining);
+        const std::chrono::milliseconds least(static_cast<long long>(seconds * 1000));
+        return [source = &*source_, timeout, least] { return source->token(timeout, least); };
+    }
+
+    Reply got(qauth::Token token) {
+        Reply reply = ok();
+        reply.value("access_token", token.access_token()).value("token_type", token.type());
+        reply.seconds("expires_in", token.expires_in()).value("scope", token.scope()).value("extras", token.extras_json());
+        token_ = std::move(token);
+        return reply;
+    }
+
+    static Reply headers(const qauth::Headers &headers) {
+        Reply reply = ok();
+        reply.number("count", static_cast<double>(headers.size()));
+        for (const auto &[name, value] : headers) reply.header(name, value);
+        return reply;
+    }
+
+    Reply request(const Fields &line) const {
+        qauth::Request request;
+        request.method = at(line, 1);
+        request.target = at(line, 2);
+        if (!at(line, 3).empty()) request.body = at(line, 3);
+        for (std::size_t i = 4; i + 1 < line.size(); i += 2) request.headers.emplace_back(line[i], line[i + 1]);
+        const qauth::Response response = source_->request(request);
+        Reply reply = ok();
+        reply.number("status", response.status()).value("body", response.body());
+        for (const auto &[name, value] : response.headers()) reply.header(name, value);
+        return reply;
+    }
+
+    Reply concurrent(std::size_t threads) const {
+        std::promise<void> start;
+        const std::shared_future<void> begun = start.get_future().share();
+        std::vector<std::future<string>> all;
+        for (std::size_t i = 0; i < threads; ++i)
+            all.push_back(std::async(std::launch::async, [this, begun] {
+                begun.wait();
+                return string(source_->token().access_token());
+            }));
+        start.set_value();
+        std::size_t got = 0;
+        std::set<string> tokens, codes;
+        for (auto &one : all) {
+            try {
+                tokens.insert(one.get());
+                ++got;
+            } catch (const qauth::Error &error) {
+                codes.insert(qauth::name(error.code()));
+            }
+        }
+        string errors;
+        for (const string &code : codes) errors += (errors.empty() ? "" : ",") + code;
+        Reply reply = ok();
+        reply.number("ok", static_cast<double>(got)).number("distinct", static_cast<double>(tokens.size()));
+        return reply.value("errors", errors);
+    }
+
+    std::optional<qauth::Engine> engine_;
+    std::optional<qauth::Source> source_;
+    std::optional<qauth::Token> token_; // the last one it got
+    std::future<qauth::Token> started_;
+};
+
+} // namespace
+
+int main() {
+    Driver driver;
+    for (string line; std::getline(std::cin, line);) {
+        string reply;
+        try {
+            reply = driver.handle(split(line)).line();
+        } catch (const qauth::Error &error) {
+            reply = refused(error).line();
+        }
+        std::cout << reply << '\n' << std::flush;
+    }
+}
