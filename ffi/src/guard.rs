@@ -44,6 +44,20 @@ pub(crate) fn guard(error_out: *mut *mut qauth_error, body: impl FnOnce() -> Res
     }
 }
 
+/// The same with a fast path before it: `hot` has done all, or gives `None` and has done nothing that counts. It is only not
+/// marked as ours for [`keep_quiet`], which would cost as much as all the rest of it.
+#[inline]
+pub(crate) fn guard_hot(
+    error_out: *mut *mut qauth_error,
+    hot: impl FnOnce() -> Option<()>,
+    body: impl FnOnce() -> Result<()>,
+) -> qauth_code {
+    match panic::catch_unwind(AssertUnwindSafe(hot)) {
+        Ok(Some(())) => QAUTH_OK,
+        _ => guard(error_out, body),
+    }
+}
+
 /// The same for a function that has no error to give: a panic gives `otherwise`.
 #[inline]
 pub(crate) fn quiet<T>(otherwise: T, body: impl FnOnce() -> T) -> T {

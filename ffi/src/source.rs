@@ -7,7 +7,7 @@ use qauth_core::{TokenOptions, TokenSource};
 
 use crate::code::qauth_code;
 use crate::error::qauth_error;
-use crate::guard::{Failure, Result, guard, quiet};
+use crate::guard::{Failure, Result, guard, guard_hot, quiet};
 use crate::handle::{self, handle};
 use crate::headers::{List, qauth_headers};
 use crate::request::{self, qauth_request, timeout};
@@ -106,14 +106,16 @@ pub unsafe extern "C" fn qauth_source_header(
     needed_out: *mut usize,
     error_out: *mut *mut qauth_error,
 ) -> qauth_code {
-    guard(error_out, || {
+    let hot = || {
+        let buffer = handle::buffer(buffer, size, "buffer").ok()?;
+        let needed_out = handle::out_if_wanted(needed_out, "needed_out").ok()?;
+        let (needed, fitted) = handle::peek(source)?.core.with_cached_header(|header| buffer.copy(header))?;
+        fitted.then(|| needed_out.map(|place| place.write(needed)).unwrap_or_default())
+    };
+    guard_hot(error_out, hot, || {
         let buffer = handle::buffer(buffer, size, "buffer")?;
         let needed_out = handle::out_if_wanted(needed_out, "needed_out")?;
-        let cached = handle::borrow(source, "source")?.core.with_cached_header(|header| buffer.copy(header));
-        let (needed, fitted) = match cached {
-            Some(copied) => copied,
-            None => keep(source)?.with_header(TokenOptions::default(), |header| buffer.copy(header))?,
-        };
+        let (needed, fitted) = keep(source)?.with_header(TokenOptions::default(), |header| buffer.copy(header))?;
         if let Some(place) = needed_out {
             place.write(needed);
         }

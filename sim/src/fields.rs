@@ -65,6 +65,14 @@ impl Fields {
         value.map_or_else(|| self.wrong(name, "is missing"), Ok)
     }
 
+    /// Adds a field that came another way; given both ways it is refused.
+    pub(crate) fn add(&mut self, name: &str, text: String) -> Result<(), FieldError> {
+        match self.map.insert(name.to_owned(), Value::String(text)) {
+            None => Ok(()),
+            Some(_) => self.wrong(name, "is given in the body and in Authorization; once is enough (RFC 6749 2.3)"),
+        }
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         self.map.contains_key(name)
     }

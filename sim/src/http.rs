@@ -1,6 +1,8 @@
 //! A request as the vendors read it, and the answer they give, before either meets a socket.
 
 use crate::fields::{FieldError, Fields};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -64,17 +66,38 @@ impl Request {
         Ok(Fields::from_form(&self.body)?)
     }
 
+    /// The client's id and secret of HTTP Basic, form-encoded inside (RFC 6749 2.3.1).
+    pub(crate) fn basic_client(&self) -> Result<Option<(String, String)>, Reply> {
+        if !self.headers.contains_key(header::AUTHORIZATION) {
+            return Ok(None);
+        }
+        let decode =
+            |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8().map(|text| text.into_owned());
+        let client = self.header("authorization").and_then(|value| {
+            let bytes = STANDARD.decode(value.strip_prefix("Basic ")?).ok()?;
+            let text = String::from_utf8(bytes).ok()?;
+            let (id, secret) = text.split_once(':')?;
+            Some((decode(id).ok()?, decode(secret).ok()?))
+        });
+        client.map(Some).ok_or_else(|| FieldError::new("Authorization", "must be Basic with id and secret").into())
+    }
+
     pub(crate) fn query_fields(&self) -> Result<Fields, Reply> {
         Ok(Fields::from_form(self.query.as_bytes())?)
     }
 
-    /// What every token endpoint wants: POST, nothing in the query (where secrets would end in logs), and no
-    /// `Authorization`, since all five vendors take the credentials in the body.
-    pub(crate) fn allow_token_request(&self) -> Result<(), Reply> {
+    /// What every token endpoint wants: POST, and nothing in the query, where secrets would end in logs.
+    pub(crate) fn allow_token_post(&self) -> Result<(), Reply> {
         self.allow(&[Method::POST])?;
-        if !self.query.is_empty() {
-            return Err(FieldError::new("query", "the token endpoint takes none").into());
+        match self.query.is_empty() {
+            true => Ok(()),
+            false => Err(FieldError::new("query", "the token endpoint takes none").into()),
         }
+    }
+
+    /// The same where the vendor takes credentials in the body only.
+    pub(crate) fn allow_token_request(&self) -> Result<(), Reply> {
+        self.allow_token_post()?;
         if self.headers.contains_key(header::AUTHORIZATION) {
             return Err(
                 FieldError::new("Authorization", "the token endpoint takes credentials in the body only").into()

@@ -36,8 +36,13 @@ impl Default for Qpay {
 
 impl Qpay {
     fn token(&self, visit: Visit<'_>) -> Answer {
-        visit.request.allow_token_request()?;
+        visit.request.allow_token_post()?;
         let mut form = visit.request.form()?;
+        // Keycloak takes a client's credentials either way.
+        if let Some((id, secret)) = visit.request.basic_client()? {
+            form.add("client_id", id)?;
+            form.add("client_secret", secret)?;
+        }
         let grant = form.text("grant_type")?;
         if !["client_credentials", "password", "refresh_token"].contains(&grant.as_str()) {
             return Err(Reply::error(400, "unsupported_grant_type", "grant_type: Unsupported grant_type"));
@@ -106,7 +111,7 @@ impl Qpay {
                 "issuer": issuer,
                 "token_endpoint": format!("{issuer}/protocol/openid-connect/token"),
                 "grant_types_supported": ["client_credentials", "password", "refresh_token"],
-                "token_endpoint_auth_methods_supported": ["client_secret_post"],
+                "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
             }),
         ))
     }

@@ -136,3 +136,14 @@ async fn the_realm_tells_where_its_token_endpoint_is() {
     assert_eq!(found.at("/issuer"), format!("{}/qpay/auth/realms/qpay", probe.sim.url()));
     assert_eq!(found.at("/token_endpoint"), format!("{}{QPAY_TOKEN}", probe.sim.url()));
 }
+
+#[tokio::test]
+async fn a_client_may_come_by_http_basic_but_not_both_ways() {
+    let probe = start();
+    let basic = |form: &[(&str, &str)]| {
+        probe.form_request(QPAY_TOKEN, form).basic_auth(known::QPAY_CLIENT_ID, Some(known::QPAY_CLIENT_SECRET))
+    };
+    probe.send(basic(&[("grant_type", "client_credentials")])).await.is(200);
+    let both = [("grant_type", "client_credentials"), ("client_id", known::QPAY_CLIENT_ID)];
+    probe.send(basic(&both)).await.names(400, "client_id");
+}
