@@ -24,7 +24,9 @@ pub fn check(reply: &Reply, ok: Option<&Value>, error: Option<&Value>) -> Result
 
 fn field(reply: &Reply, name: &str, wanted: &Value) -> Result<(), String> {
     let found = reply.get(name);
-    matches(found, wanted).map_err(|why| format!("{name}: {why}, got {}", found.map_or("nothing".into(), |text| format!("{:?}", shortened(text)))))
+    matches(found, wanted).map_err(|why| {
+        format!("{name}: {why}, got {}", found.map_or("nothing".into(), |text| format!("{:?}", shortened(text))))
+    })
 }
 
 /// The beginning of a long text.
@@ -47,7 +49,11 @@ pub fn matches(found: Option<&str>, wanted: &Value) -> Result<(), String> {
 
 fn matcher(found: Option<&str>, name: &str, argument: &Value) -> Result<(), String> {
     if name == "absent" {
-        return if found.is_none() == (argument == &Value::Bool(true)) { Ok(()) } else { Err(format!("expected absent = {argument}")) };
+        return if found.is_none() == (argument == &Value::Bool(true)) {
+            Ok(())
+        } else {
+            Err(format!("expected absent = {argument}"))
+        };
     }
     let text = found.ok_or_else(|| format!("expected {name} {argument}"))?;
     let number = || text.parse::<f64>().map_err(|_| "expected a number".to_owned());
@@ -80,7 +86,9 @@ fn each(argument: &Value) -> impl Iterator<Item = String> {
 fn equal(found: Option<&str>, wanted: &Value) -> Result<(), String> {
     let text = found.ok_or_else(|| format!("expected {wanted}"))?;
     let same = match wanted {
-        Value::Number(wanted) => text.parse::<f64>().is_ok_and(|number| (number - wanted.as_f64().unwrap_or(f64::NAN)).abs() < 1e-6),
+        Value::Number(wanted) => {
+            text.parse::<f64>().is_ok_and(|number| (number - wanted.as_f64().unwrap_or(f64::NAN)).abs() < 1e-6)
+        }
         Value::Array(_) => serde_json::from_str::<Value>(text).is_ok_and(|value| value == *wanted),
         wanted => text == plain(wanted),
     };

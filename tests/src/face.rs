@@ -11,7 +11,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Variables of the environment that would change what a case sees.
 const FOREIGN: [&str; 10] = [
-    "QAUTH_", "QUANTAPRICE_", "QUIQUP_", "QUABLE_", "QUARTILE_", "QPAY_", "OAUTH2_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
+    "QAUTH_",
+    "QUANTAPRICE_",
+    "QUIQUP_",
+    "QUABLE_",
+    "QUARTILE_",
+    "QPAY_",
+    "OAUTH2_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
 ];
 
 /// What cases may refer to as `env:CONFORMANCE_…`.

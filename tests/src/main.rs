@@ -111,7 +111,9 @@ fn face(name: &str, given: Option<&str>) -> Result<Face, String> {
         let own = std::env::current_exe().map_err(|error| error.to_string())?;
         Ok(own.with_file_name(program).to_string_lossy().into_owned())
     };
-    let words = given.map(|command| shlex::split(command).ok_or(format!("--driver {name}: a quote is not closed"))).transpose()?;
+    let words = given
+        .map(|command| shlex::split(command).ok_or(format!("--driver {name}: a quote is not closed")))
+        .transpose()?;
     let command = match (name, words) {
         ("rust", None) => vec![beside("conformance-rust")?],
         ("cli", given) => {

@@ -50,17 +50,21 @@ impl Report {
     /// The table, the failures, what was skipped and why, and the last line with the sums.
     pub fn text(&self) -> String {
         let width = self.rows.iter().map(|(case, _)| case.len()).max().unwrap_or(0);
-        let mut lines = vec![format!("{:width$}  {}", "", self.faces.iter().map(|face| format!("{face:>6}")).collect::<String>())];
+        let mut lines =
+            vec![format!("{:width$}  {}", "", self.faces.iter().map(|face| format!("{face:>6}")).collect::<String>())];
         let mut skipped: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         let mut failures = Vec::new();
         for (case, verdicts) in &self.rows {
             let mut cells = String::new();
             for (face, verdict) in self.faces.iter().zip(verdicts) {
-                cells += &format!("{:>6}", match verdict {
-                    Verdict::Passed => "ok",
-                    Verdict::Failed(_) => "FAIL",
-                    Verdict::Skipped(_) => "-",
-                });
+                cells += &format!(
+                    "{:>6}",
+                    match verdict {
+                        Verdict::Passed => "ok",
+                        Verdict::Failed(_) => "FAIL",
+                        Verdict::Skipped(_) => "-",
+                    }
+                );
                 match verdict {
                     Verdict::Failed(why) => failures.push(format!("FAILED {face}: {case}: {why}")),
                     Verdict::Skipped(reason) => *skipped.entry((face, reason)).or_default() += 1,

@@ -18,9 +18,25 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The words of the one error table.
 const CODES: [&str; 19] = [
-    "invalid_argument", "config", "invalid_client", "invalid_grant", "reauthentication_required", "access_denied",
-    "rate_limited", "server_error", "network", "timeout", "tls", "protocol", "store", "store_unavailable", "session_conflict",
-    "unsupported", "cancelled", "closed", "internal",
+    "invalid_argument",
+    "config",
+    "invalid_client",
+    "invalid_grant",
+    "reauthentication_required",
+    "access_denied",
+    "rate_limited",
+    "server_error",
+    "network",
+    "timeout",
+    "tls",
+    "protocol",
+    "store",
+    "store_unavailable",
+    "session_conflict",
+    "unsupported",
+    "cancelled",
+    "closed",
+    "internal",
 ];
 
 /// Executes a case; `trace` shows every line.
@@ -83,7 +99,8 @@ impl Run<'_> {
             _ => return Err("expected one of do, sim, wait and file".into()),
         };
         let (ok, error) = (self.filled(&step.ok)?, self.filled(&step.error)?);
-        expect::check(&reply, ok.as_ref(), error.as_ref()).map_err(|why| format!("{why}; the reply was {}", shown(&reply)))?;
+        expect::check(&reply, ok.as_ref(), error.as_ref())
+            .map_err(|why| format!("{why}; the reply was {}", shown(&reply)))?;
         self.check_counts(&step.counts)?;
         if let Some(label) = &step.label {
             self.scope.replies.insert(label.clone(), reply);
@@ -226,7 +243,8 @@ impl Run<'_> {
         let state = self.sim.state()?;
         for (name, wanted) in self.scope.fill_map(counts)? {
             let found = counter(&state, &self.case.vendor, &name)?.to_string();
-            expect::matches(Some(&found), &wanted).map_err(|why| format!("the simulator's {name}: {why}, got {found}"))?;
+            expect::matches(Some(&found), &wanted)
+                .map_err(|why| format!("the simulator's {name}: {why}, got {found}"))?;
         }
         Ok(())
     }

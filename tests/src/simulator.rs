@@ -58,7 +58,8 @@ impl Simulator {
     }
 
     fn ask(&self, method: &str, name: &str, body: &str) -> Result<Value, String> {
-        let (status, answer) = exchange(self.0.addr(), method, name, body).map_err(|error| format!("/_sim/{name}: {error}"))?;
+        let (status, answer) =
+            exchange(self.0.addr(), method, name, body).map_err(|error| format!("/_sim/{name}: {error}"))?;
         let answer: Value = serde_json::from_str(&answer).map_err(|error| format!("/_sim/{name}: {error}"))?;
         if status == 200 { Ok(answer) } else { Err(format!("/_sim/{name}: {status} {answer}")) }
     }
@@ -68,7 +69,9 @@ fn exchange(addr: SocketAddr, method: &str, name: &str, body: &str) -> std::io::
     let mut stream = TcpStream::connect(addr)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let length = body.len();
-    let head = format!("{method} /_sim/{name} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    let head = format!(
+        "{method} /_sim/{name} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
     stream.write_all((head + body).as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -123,7 +123,8 @@ impl Scope {
                 if pointer.is_empty() {
                     return Ok(Some(value.to_owned()));
                 }
-                let json: Value = serde_json::from_str(value).map_err(|_| format!("{{{inside}}}: the field is not JSON"))?;
+                let json: Value =
+                    serde_json::from_str(value).map_err(|_| format!("{{{inside}}}: the field is not JSON"))?;
                 Ok(Some(plain(json.pointer(pointer).ok_or_else(missing)?)))
             }
         }

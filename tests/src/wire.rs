@@ -7,7 +7,8 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
 /// A line from its fields.
 pub fn line<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
-    let encoded: Vec<String> = fields.into_iter().map(|field| utf8_percent_encode(field, ENCODED).to_string()).collect();
+    let encoded: Vec<String> =
+        fields.into_iter().map(|field| utf8_percent_encode(field, ENCODED).to_string()).collect();
     encoded.join("\t")
 }
 

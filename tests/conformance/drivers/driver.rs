@@ -88,7 +88,10 @@ impl Driver {
                 let response = source.request_blocking(&request)?;
                 let body = String::from_utf8_lossy(&response.body).into_owned();
                 let reply = Reply::ok().with("status", response.status.to_string()).with("body", body);
-                Ok(response.headers.into_iter().fold(reply, |reply, (name, value)| reply.with(format!("header.{name}"), value)))
+                Ok(response
+                    .headers
+                    .into_iter()
+                    .fold(reply, |reply, (name, value)| reply.with(format!("header.{name}"), value)))
             }
             "call" => {
                 let result = source.call_blocking(argument(1), &object(argument(2)), TokenOptions::default())?;

@@ -96,7 +96,8 @@ impl Driver {
             }
             "call" => {
                 let parameters: Map<String, Value> = serde_json::from_str(argument(2)).unwrap_or_default();
-                let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}:={value}")).collect();
+                let parameters: Vec<String> =
+                    parameters.iter().map(|(name, value)| format!("{name}:={value}")).collect();
                 let mut words = vec!["call", &self.profile, argument(1)];
                 words.extend(parameters.iter().map(String::as_str));
                 self.run(&words, None, |stdout| Reply::ok().with("result", stdout.trim_end()))
@@ -129,7 +130,8 @@ impl Driver {
     /// Asks for what is refused before anything is sent, but after the profile has been judged.
     fn probe(&self) -> std::io::Result<Reply> {
         let reply = self.run(&["request", &self.profile, "GET", "ftp://probe/"], None, |_| Reply::ok())?;
-        let judged = reply.get("code") == Some("invalid_argument") && reply.get("message").is_some_and(|said| said.contains("url:"));
+        let judged = reply.get("code") == Some("invalid_argument")
+            && reply.get("message").is_some_and(|said| said.contains("url:"));
         Ok(if judged { Reply::ok() } else { reply })
     }
 

@@ -53,7 +53,8 @@ fn demo() -> Result<bool, Box<dyn std::error::Error>> {
             "CLI" => command_line(Path::new(program), &config)?,
             _ => program_rows(language, Path::new(program), &config)?,
         };
-        let state: Value = serde_json::from_slice(&control.request_blocking(&Request::new("GET", "/_sim/state"))?.body)?;
+        let state: Value =
+            serde_json::from_slice(&control.request_blocking(&Request::new("GET", "/_sim/state"))?.body)?;
         fine &= rows.len() == VENDORS.len();
         for (vendor, language, lifetime, status) in rows {
             let requests = state["vendors"][&vendor]["token_requests"].as_u64().unwrap_or_default();
@@ -61,13 +62,18 @@ fn demo() -> Result<bool, Box<dyn std::error::Error>> {
             println!("{vendor:<12} {language:<9} {:>8} s {status:>11} {requests:>15}", lifetime);
         }
     }
-    println!("\nTokens are not shown. The CLI is a process per command (one for the token, one for the call), so it asks twice.");
+    println!(
+        "\nTokens are not shown. The CLI is a process per command (one for the token, one for the call), so it asks twice."
+    );
     Ok(fine)
 }
 
 /// A program that does all vendors in one process.
 fn program_rows(language: &str, program: &Path, config: &Path) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
-    let output = Command::new(program).env("QAUTH_CONFIG", config).output().map_err(|error| format!("{}: {error}", program.display()))?;
+    let output = Command::new(program)
+        .env("QAUTH_CONFIG", config)
+        .output()
+        .map_err(|error| format!("{}: {error}", program.display()))?;
     if !output.status.success() {
         return Err(format!("{language}: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
     }
@@ -122,20 +128,26 @@ fn configuration(url: &str) -> String {
         format!("[profiles.{vendor}]\nprovider = \"{vendor}\"\nbase_url = \"{url}/{path}\"\n{fields}")
     };
     [
-        profile("quantaprice", "quantaprice", &[
-            ("client_id", known::QUANTAPRICE_CLIENT_ID),
-            ("client_secret", known::QUANTAPRICE_CLIENT_SECRET),
-        ]),
-        profile("quiqup", "quiqup", &[
-            ("client_id", known::QUIQUP_CLIENT_ID),
-            ("client_secret", known::QUIQUP_CLIENT_SECRET),
-        ]),
+        profile(
+            "quantaprice",
+            "quantaprice",
+            &[("client_id", known::QUANTAPRICE_CLIENT_ID), ("client_secret", known::QUANTAPRICE_CLIENT_SECRET)],
+        ),
+        profile(
+            "quiqup",
+            "quiqup",
+            &[("client_id", known::QUIQUP_CLIENT_ID), ("client_secret", known::QUIQUP_CLIENT_SECRET)],
+        ),
         profile("quable", "quable/acme", &[("username", known::QUABLE_USERNAME), ("password", known::QUABLE_PASSWORD)]),
-        profile("quartile", "quartile", &[
-            ("username", known::QUARTILE_USERNAME),
-            ("password", known::QUARTILE_PASSWORD),
-            ("subscription_key", known::QUARTILE_SUBSCRIPTION_KEY),
-        ]),
+        profile(
+            "quartile",
+            "quartile",
+            &[
+                ("username", known::QUARTILE_USERNAME),
+                ("password", known::QUARTILE_PASSWORD),
+                ("subscription_key", known::QUARTILE_SUBSCRIPTION_KEY),
+            ],
+        ),
         profile("qpay", "qpay", &[("client_id", known::QPAY_CLIENT_ID), ("client_secret", known::QPAY_CLIENT_SECRET)]),
     ]
     .join("\n")
