@@ -1,14 +1,14 @@
 /*
- * qauth for C++17: qauth.h with destructors, exceptions, std::string_view and std::chrono. Nothing to link but libqauth.
+ * qauth for C++17: qauth.h with destructors, exceptions, std::string_view and std::chrono. Links with libqauth alone.
  *
  *     auto engine = qauth::Engine::from_file("qauth.toml");
  *     auto source = engine.source("pricing");
  *     use(source.header());                           // "Bearer eyJ...", valid now
  *
- * Failures are qauth::Error, or one of its children by code: InvalidClientError, TimeoutError and so on. qauth.h says what
- * each call does, how long it blocks and what can fail; here is only what differs. Objects can be used on any thread, as in
- * C, but assigned, moved and destroyed by one thread only. Calls on an object that was moved from throw InvalidArgumentError.
- * A std::string_view that a function returns lives as long as the object it was asked of.
+ * Failures are qauth::Error, or one of its children by code: InvalidClientError, TimeoutError and so on. qauth.h says
+ * what each call does, how long it blocks and what can fail; here is only what differs. Objects can be used on any
+ * thread, as in C, but assigned, moved and destroyed by one thread only. Calls on an object that was moved from throw
+ * InvalidArgumentError. A std::string_view that a function returns lives as long as the object it was asked of.
  */
 #ifndef QAUTH_HPP
 #define QAUTH_HPP
@@ -79,7 +79,9 @@ public:
     /// The server's `error` (RFC 6749 5.2).
     const std::optional<std::string> &server_error() const noexcept { return parts_->server_error; }
     /// The server's `error_description`, secrets masked.
-    const std::optional<std::string> &server_error_description() const noexcept { return parts_->server_error_description; }
+    const std::optional<std::string> &server_error_description() const noexcept {
+        return parts_->server_error_description;
+    }
     /// Whether the same call may succeed later with nothing changed.
     bool retryable() const noexcept { return parts_->retryable; }
     /// How long to wait before the next try can help.
@@ -154,9 +156,10 @@ template <Code... codes> [[noreturn]] void raise_one_of(Error::Parts parts) {
 
 [[noreturn]] inline void raise(Error::Parts parts) {
     raise_one_of<Code::invalid_argument, Code::config, Code::invalid_client, Code::invalid_grant,
-                 Code::reauthentication_required, Code::access_denied, Code::rate_limited, Code::server_error, Code::network,
-                 Code::timeout, Code::tls, Code::protocol, Code::store, Code::store_unavailable, Code::session_conflict,
-                 Code::unsupported, Code::cancelled, Code::closed, Code::internal>(std::move(parts));
+                 Code::reauthentication_required, Code::access_denied, Code::rate_limited, Code::server_error,
+                 Code::network, Code::timeout, Code::tls, Code::protocol, Code::store, Code::store_unavailable,
+                 Code::session_conflict, Code::unsupported, Code::cancelled, Code::closed, Code::internal>(
+        std::move(parts));
 }
 
 [[noreturn]] inline void raise(Code code, std::string message) {
@@ -198,7 +201,7 @@ template <typename Call> void check(Call &&call) {
 /// The same for a call with one handle as its result.
 template <typename T, typename Call> Handle<T> make(Call &&call) {
     T *made = nullptr;
-    check([&](qauth_error **error) { return call(&made, error); });
+    check([&](auto **error) { return call(&made, error); });
     return Handle<T>(made);
 }
 
@@ -206,7 +209,8 @@ template <typename T, typename Call> Handle<T> make(Call &&call) {
 class Text {
 public:
     Text(std::string_view text, const char *parameter) : text_(text) {
-        if (text.find('\0') != std::string_view::npos) raise(Code::invalid_argument, std::string(parameter) + ": holds a NUL");
+        if (text.find('\0') != std::string_view::npos)
+            raise(Code::invalid_argument, std::string(parameter) + ": holds a NUL");
     }
     operator const char *() const noexcept { return text_.c_str(); }
 
@@ -350,7 +354,8 @@ public:
         const std::size_t count = qauth_response_header_count(detail::used(handle_));
         all.reserve(count);
         for (std::size_t index = 0; index < count; ++index)
-            all.emplace_back(qauth_response_header_name(handle_.get(), index), qauth_response_header_value(handle_.get(), index));
+            all.emplace_back(qauth_response_header_name(handle_.get(), index),
+                             qauth_response_header_value(handle_.get(), index));
         return all;
     }
     std::string_view body() const {
@@ -409,7 +414,8 @@ private:
                 texts_.emplace_back(name, parameter);
                 texts_.emplace_back(value, parameter);
             }
-            for (std::size_t index = 0; index < texts_.size(); index += 2) raw_.push_back({texts_[index], texts_[index + 1]});
+            for (std::size_t index = 0; index < texts_.size(); index += 2)
+                raw_.push_back({texts_[index], texts_[index + 1]});
         }
         const qauth_pair *data() const noexcept { return raw_.data(); }
         std::size_t size() const noexcept { return raw_.size(); }
@@ -461,12 +467,12 @@ public:
     /// Readable while callbacks wait: for poll, epoll and event loops.
     int fd() const { return qauth_queue_fd(detail::used(handle_)); }
 
-    /// Runs the callbacks that wait, at least until one has come or the time is over (none: as good as for ever); returns how
+    /// Runs the callbacks that wait; waits for the first one until the time is over (none: as good as for ever). Returns how
     /// many. The first exception that left one of them is thrown here after all have run; later ones are lost.
     std::size_t run(Timeout timeout = std::nullopt) {
         detail::Frame frame;
         std::size_t ran = 0;
-        detail::check([&](qauth_error **error) {
+        detail::check([&](auto **error) {
             return qauth_queue_run(handle_.get(), detail::milliseconds(timeout), &ran, error);
         });
         if (frame.thrown) std::rethrow_exception(frame.thrown);
@@ -547,7 +553,7 @@ inline void qauth_hpp_deliver_string(void *user_data, qauth_code code, qauth_str
 template <typename T, typename Start> Pending queue(Callback<T> callback, Start &&start) {
     if (!callback) raise(Code::invalid_argument, "callback: is empty");
     auto owned = std::make_unique<Callback<T>>(std::move(callback));
-    auto pending = make<qauth_pending>([&](qauth_pending **pending_out, qauth_error **error) {
+    auto pending = make<qauth_pending>([&](auto **pending_out, auto **error) {
         return start(owned.get(), pending_out, error);
     });
     owned.release();
@@ -563,9 +569,9 @@ public:
 
     /// Blocks when it must. With min_remaining: a token that lives at least so long.
     Token token(Timeout timeout = std::nullopt, std::chrono::milliseconds min_remaining = {}) const {
-        auto made = detail::make<qauth_token>([&](qauth_token **token, qauth_error **error) {
-            return qauth_source_token_min(handle_.get(), detail::milliseconds(timeout), detail::milliseconds(min_remaining), token,
-                                          error);
+        const auto limit = detail::milliseconds(timeout), least = detail::milliseconds(min_remaining);
+        auto made = detail::make<qauth_token>([&](auto **token, auto **error) {
+            return qauth_source_token_min(handle_.get(), limit, least, token, error);
         });
         return Token(made.release());
     }
@@ -600,7 +606,7 @@ public:
     /// Everything that a request to url (a path below the API address, or a whole URL) must carry.
     Headers headers(std::string_view method, std::string_view url, Timeout timeout = std::nullopt) const {
         const detail::Text c_method(method, "method"), c_url(url, "url");
-        auto made = detail::make<qauth_headers>([&](qauth_headers **headers, qauth_error **error) {
+        auto made = detail::make<qauth_headers>([&](auto **headers, auto **error) {
             return qauth_source_headers(handle_.get(), c_method, c_url, detail::milliseconds(timeout), headers, error);
         });
         return Headers(made.release());
@@ -609,7 +615,7 @@ public:
     /// Calls the API with the token attached; every status is a Response.
     Response request(const Request &request) const {
         const detail::RawRequest raw(request);
-        auto made = detail::make<qauth_response>([&](qauth_response **response, qauth_error **error) {
+        auto made = detail::make<qauth_response>([&](auto **response, auto **error) {
             return qauth_source_request(handle_.get(), raw.get(), response, error);
         });
         return Response(made.release());
@@ -622,27 +628,30 @@ public:
     }
 
     /// Runs an operation of the provider file; its answer as JSON.
-    std::string call(std::string_view operation, std::string_view parameters_json = "{}", Timeout timeout = std::nullopt) const {
+    std::string call(std::string_view operation, std::string_view parameters_json = "{}",
+                     Timeout timeout = std::nullopt) const {
         const detail::Text c_operation(operation, "operation"), parameters(parameters_json, "parameters_json");
-        return detail::text(detail::make<qauth_string>([&](qauth_string **result, qauth_error **error) {
+        return detail::text(detail::make<qauth_string>([&](auto **result, auto **error) {
             return qauth_source_call(handle_.get(), c_operation, parameters, detail::milliseconds(timeout), result, error);
         }));
     }
 
-    /// As token(), but returns at once; the callback gets the result when the queue is run. It is not called if this throws.
-    Pending token_async(const Queue &queue, std::function<void(Result<Token>)> callback, Timeout timeout = std::nullopt) const {
-        return detail::queue<Token>(std::move(callback), [&](void *user_data, qauth_pending **pending, qauth_error **error) {
+    /// As token(), but returns at once; the callback gets the result when the queue is run, unless this throws.
+    Pending token_async(const Queue &queue, std::function<void(Result<Token>)> callback,
+                        Timeout timeout = std::nullopt) const {
+        return detail::queue<Token>(std::move(callback), [&](void *user_data, auto **pending, auto **error) {
             return qauth_source_token_async(handle_.get(), detail::milliseconds(timeout), queue.get(),
                                             detail::qauth_hpp_deliver_token, user_data, pending, error);
         });
     }
 
     /// As request(), but returns at once.
-    Pending request_async(const Queue &queue, const Request &request, std::function<void(Result<Response>)> callback) const {
+    Pending request_async(const Queue &queue, const Request &request,
+                          std::function<void(Result<Response>)> callback) const {
         const detail::RawRequest raw(request);
-        return detail::queue<Response>(std::move(callback), [&](void *user_data, qauth_pending **pending, qauth_error **error) {
-            return qauth_source_request_async(handle_.get(), raw.get(), queue.get(), detail::qauth_hpp_deliver_response, user_data,
-                                              pending, error);
+        return detail::queue<Response>(std::move(callback), [&](void *user_data, auto **pending, auto **error) {
+            return qauth_source_request_async(handle_.get(), raw.get(), queue.get(), detail::qauth_hpp_deliver_response,
+                                              user_data, pending, error);
         });
     }
 
@@ -650,21 +659,21 @@ public:
     Pending call_async(const Queue &queue, std::string_view operation, std::string_view parameters_json,
                        std::function<void(Result<std::string>)> callback, Timeout timeout = std::nullopt) const {
         const detail::Text c_operation(operation, "operation"), parameters(parameters_json, "parameters_json");
-        return detail::queue<std::string>(std::move(callback), [&](void *user_data, qauth_pending **pending, qauth_error **error) {
-            return qauth_source_call_async(handle_.get(), c_operation, parameters, detail::milliseconds(timeout), queue.get(),
-                                           detail::qauth_hpp_deliver_string, user_data, pending, error);
+        return detail::queue<std::string>(std::move(callback), [&](void *user_data, auto **pending, auto **error) {
+            return qauth_source_call_async(handle_.get(), c_operation, parameters, detail::milliseconds(timeout),
+                                           queue.get(), detail::qauth_hpp_deliver_string, user_data, pending, error);
         });
     }
 
     /// The API rejected this token. Returns whether it was still the current one.
     bool invalidate(const Token &token) {
         bool acted = false;
-        detail::check([&](qauth_error **error) { return qauth_source_invalidate(handle_.get(), token.get(), &acted, error); });
+        detail::check([&](auto **error) { return qauth_source_invalidate(handle_.get(), token.get(), &acted, error); });
         return acted;
     }
     bool invalidate_generation(std::uint64_t generation) {
         bool acted = false;
-        detail::check([&](qauth_error **error) {
+        detail::check([&](auto **error) {
             return qauth_source_invalidate_generation(handle_.get(), generation, &acted, error);
         });
         return acted;
@@ -672,13 +681,13 @@ public:
 
     /// Forgets remembered failures and pauses.
     void reset() {
-        detail::check([&](qauth_error **error) { return qauth_source_reset(handle_.get(), error); });
+        detail::check([&](auto **error) { return qauth_source_reset(handle_.get(), error); });
     }
 
     /// Replaces keys of the profile, given as a JSON object.
     void update_json(std::string_view changes_json) {
         const detail::Text changes(changes_json, "changes_json");
-        detail::check([&](qauth_error **error) { return qauth_source_update_json(handle_.get(), changes, error); });
+        detail::check([&](auto **error) { return qauth_source_update_json(handle_.get(), changes, error); });
     }
 
     /// A source of the same profile whose tokens are narrowed.
@@ -687,10 +696,15 @@ public:
         const auto own = [](std::optional<std::string_view> text, const char *parameter) {
             return text ? std::optional<detail::Text>(std::in_place, *text, parameter) : std::nullopt;
         };
-        const auto c_scope = own(scope, "scope"), c_audience = own(audience, "audience"), c_resource = own(resource, "resource");
-        const auto pointer = [](const std::optional<detail::Text> &text) -> const char * { return text ? static_cast<const char *>(*text) : nullptr; };
-        auto made = detail::make<qauth_source>([&](qauth_source **source, qauth_error **error) {
-            return qauth_source_scoped(handle_.get(), pointer(c_scope), pointer(c_audience), pointer(c_resource), source, error);
+        const auto c_scope = own(scope, "scope"), c_audience = own(audience, "audience");
+        const auto c_resource = own(resource, "resource");
+        const auto pointer = [](const std::optional<detail::Text> &text) -> const char * {
+            if (text) return *text;
+            return nullptr;
+        };
+        auto made = detail::make<qauth_source>([&](auto **source, auto **error) {
+            return qauth_source_scoped(handle_.get(), pointer(c_scope), pointer(c_audience), pointer(c_resource), source,
+                                       error);
         });
         return Source(made.release());
     }
@@ -709,23 +723,23 @@ private:
 class Engine {
 public:
     /// Without a configuration: providers by name, their credentials from the environment.
-    Engine() : Engine(make([](qauth_engine **engine, qauth_error **error) { return qauth_engine_new(engine, error); })) {}
+    Engine() : Engine(make([](auto **engine, auto **error) { return qauth_engine_new(engine, error); })) {}
 
     /// With the configuration that is found.
     static Engine discover() {
-        return make([](qauth_engine **engine, qauth_error **error) { return qauth_engine_discover(engine, error); });
+        return make([](auto **engine, auto **error) { return qauth_engine_discover(engine, error); });
     }
     static Engine from_file(std::string_view path) {
         const detail::Text c_path(path, "path");
-        return make([&](qauth_engine **engine, qauth_error **error) { return qauth_engine_from_file(c_path, engine, error); });
+        return make([&](auto **engine, auto **error) { return qauth_engine_from_file(c_path, engine, error); });
     }
     static Engine from_toml(std::string_view toml) {
         const detail::Text text(toml, "toml");
-        return make([&](qauth_engine **engine, qauth_error **error) { return qauth_engine_from_toml(text, engine, error); });
+        return make([&](auto **engine, auto **error) { return qauth_engine_from_toml(text, engine, error); });
     }
     static Engine from_json(std::string_view json) {
         const detail::Text text(json, "json");
-        return make([&](qauth_engine **engine, qauth_error **error) { return qauth_engine_from_json(text, engine, error); });
+        return make([&](auto **engine, auto **error) { return qauth_engine_from_json(text, engine, error); });
     }
 
     /// The source of a profile, or of a provider whose credentials are in the environment.
@@ -733,7 +747,7 @@ public:
     /// The same with some keys given in code, as a JSON object.
     Source source(std::string_view name, std::string_view overrides_json) const {
         const detail::Text c_name(name, "name"), overrides(overrides_json, "overrides_json");
-        auto made = detail::make<qauth_source>([&](qauth_source **source, qauth_error **error) {
+        auto made = detail::make<qauth_source>([&](auto **source, auto **error) {
             return qauth_engine_source_with_json(handle_.get(), c_name, overrides, source, error);
         });
         return Source(made.release());
@@ -743,30 +757,30 @@ public:
     bool remove(std::string_view name) {
         const detail::Text c_name(name, "name");
         bool removed = false;
-        detail::check([&](qauth_error **error) { return qauth_engine_remove(handle_.get(), c_name, &removed, error); });
+        detail::check([&](auto **error) { return qauth_engine_remove(handle_.get(), c_name, &removed, error); });
         return removed;
     }
 
     /// Moves a manual clock forward; for tests.
     void advance(std::chrono::duration<double> by) {
-        detail::check([&](qauth_error **error) { return qauth_engine_advance(handle_.get(), by.count(), error); });
+        detail::check([&](auto **error) { return qauth_engine_advance(handle_.get(), by.count(), error); });
     }
 
     /// Ends the engine: callers that wait and all later calls get a ClosedError.
     void close() {
-        detail::check([&](qauth_error **error) { return qauth_engine_close(handle_.get(), error); });
+        detail::check([&](auto **error) { return qauth_engine_close(handle_.get(), error); });
     }
 
     /// The profiles' names as a JSON array.
     std::string profiles_json() const {
-        return detail::text(detail::make<qauth_string>([&](qauth_string **json, qauth_error **error) {
+        return detail::text(detail::make<qauth_string>([&](auto **json, auto **error) {
             return qauth_engine_profiles_json(handle_.get(), json, error);
         }));
     }
     /// A provider as a JSON object.
     std::string provider_json(std::string_view name) const {
         const detail::Text c_name(name, "name");
-        return detail::text(detail::make<qauth_string>([&](qauth_string **json, qauth_error **error) {
+        return detail::text(detail::make<qauth_string>([&](auto **json, auto **error) {
             return qauth_engine_provider_json(handle_.get(), c_name, json, error);
         }));
     }
@@ -779,7 +793,7 @@ private:
 
     template <typename Call> static Engine make(Call &&call) {
         if (qauth_abi_version() != QAUTH_ABI_VERSION)
-            detail::raise(Code::unsupported, "libqauth has another ABI than the qauth.h that this program was compiled with");
+            detail::raise(Code::unsupported, "libqauth has another ABI than the qauth.h of this program");
         return Engine(detail::make<qauth_engine>(std::forward<Call>(call)));
     }
 

@@ -70,7 +70,8 @@ pub(crate) fn resolve(profile: &Profile, target: &str) -> Result<Url> {
     if target.chars().any(|c| c.is_control() || c == ' ') {
         return Err(Error::invalid_argument("url: holds a space or control character; percent-encode it"));
     }
-    if target.contains("://") {
+    // A path's query may hold a URL.
+    if !target.starts_with('/') && target.contains("://") {
         return url_rules::parse(target).map_err(|why| Error::invalid_argument(format!("url: {why}")));
     }
     let Some(base) = &profile.api_base_url else {

@@ -309,9 +309,13 @@ fn refused(source: &Source, profile: &Profile, what: &str, response: &HttpRespon
     };
     let answer = &profile.provider.definition().answer;
     let body = json::parse(&response.body, true).ok();
+    let mut mask = profile.mask();
+    if let Some(lent) = source.lent() {
+        mask.add(lent.expose());
+    }
     let said = |at: &str, limit: usize| {
         let text = body.as_ref()?.pointer(at)?.as_str()?;
-        Some(profile.mask().clean(text, limit))
+        Some(mask.clean(text, limit))
     };
     let word =
         said(&answer.error.0, 65).filter(|word| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_graphic()));

@@ -8,10 +8,10 @@ use ring::digest;
 use serde_json::{Map, Value};
 
 use crate::attach::{self, Headers};
-use crate::block::block_on;
+use crate::block::{block_on, block_on_until};
 use crate::call::{self, CallResult, Request, Response};
 use crate::completion::{self, CompletionQueue, Pending};
-use crate::config::{Config, Discovery, ProfileInput, check_profile_name};
+use crate::config::{Config, Discovery, ProfileInput, check_profile_name, read_provider_file};
 use crate::duration;
 use crate::error::{Error, Result};
 use crate::profile::{Narrowing, Profile};
@@ -230,12 +230,9 @@ impl Engine {
                 }
             }
             for source in running.schedule.due(clock.now().boot_ns()) {
-                let Some(mut flight) = source.on_timer() else { continue };
-                let landed = {
-                    let _inside = running.handle.enter();
-                    tokio::time::timeout(ADVANCE_LIMIT, async move { flight.wait_for(Option::is_some).await.is_ok() })
-                };
-                let _ = block_on(landed);
+                if let Some(renewal) = source.on_timer() {
+                    let _ = block_on_until(renewal, Instant::now() + ADVANCE_LIMIT);
+                }
             }
         }
     }
@@ -288,9 +285,7 @@ impl Engine {
         match input.table.get("provider") {
             Some(Value::String(path)) if path.contains('/') || path.ends_with(".toml") => {
                 let path = input.trust.folder.as_deref().unwrap_or(Path::new("")).join(path);
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|error| at(Error::config(format!("{}: {}", path.display(), error.kind()))))?;
-                Provider::from_toml(&text).map_err(at)
+                read_provider_file(&path).and_then(|text| Provider::from_toml(&text)).map_err(at)
             }
             Some(Value::String(name)) => self.provider(name).map_err(at),
             Some(table @ Value::Object(_)) => Provider::from_value(table.clone()).map_err(at),

@@ -28,6 +28,7 @@ mod forkcell;
 mod json;
 mod profile;
 mod provider;
+mod random;
 mod refresh;
 mod request;
 mod response;

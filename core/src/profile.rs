@@ -120,8 +120,19 @@ impl Profile {
             input.table.insert(key.clone(), value.clone());
         }
         let mut profile = Profile::build(&input, &self.provider, self.timeout)?;
-        profile.narrowing = self.narrowing.clone();
+        // What `scoped` narrowed stays, unless it is what changes.
+        let keep = |key: &str| !changes.contains_key(key);
+        let Narrowing { scope, audience, resource } = self.narrowing.clone();
+        let narrowing = &mut profile.narrowing;
+        narrowing.scope = if keep("scope") { scope } else { narrowing.scope.take() };
+        narrowing.audience = if keep("audience") { audience } else { narrowing.audience.take() };
+        narrowing.resource = if keep("resource") { resource } else { narrowing.resource.take() };
         Ok(profile)
+    }
+
+    /// Whether there is a `file:` secret to look at.
+    pub(crate) fn watches_files(&self) -> bool {
+        self.values.values().any(|field| field.file.is_some())
     }
 
     /// The same profile with its secrets read again, if a `file:` one has changed since; an unreadable one changes nothing.
@@ -213,13 +224,19 @@ impl Profile {
         for field in self.values.values().filter(|field| field.secret) {
             mask.add(field.value.expose());
         }
+        // As HTTP Basic sends them together.
+        let basic = self.grant_definition().basic.clone();
+        let pair = basic.unwrap_or_else(|| ["client_id".to_owned(), "client_secret".to_owned()]);
+        if let [Some(user), Some(password)] = pair.map(|name| self.value(&name)) {
+            mask.add(&format!("{}:{}", user.expose(), password.expose()));
+        }
         mask
     }
 
     /// Everything that changes which token comes back, in a fixed order (DESIGN.md 5).
     pub(crate) fn identity(&self) -> Vec<String> {
         let mut parts = vec![
-            self.provider.name().to_owned(),
+            self.provider.fingerprint().to_owned(),
             self.base_url.clone().unwrap_or_default(),
             self.grant.name().to_owned(),
             self.narrowing.scope.clone().unwrap_or_default(),
@@ -344,6 +361,9 @@ impl Builder<'_> {
             }
         }
         let profile = Profile { narrowing, ..profile };
+        for grant in [Some(profile.grant_definition()), profile.refresh_definition()].into_iter().flatten() {
+            self.check_token_url(grant, &scope)?;
+        }
         for (name, advice) in profile.advice() {
             tracing::warn!(profile = %profile.name, provider = profile.provider.name(), field = name, "{advice}");
         }
@@ -450,6 +470,15 @@ impl Builder<'_> {
         }
         let hint = field.env.as_ref().map(|env| format!(", or set the environment variable {env}")).unwrap_or_default();
         Err(self.wrong(name, &format!("is missing: give it in the profile{hint}")))
+    }
+
+    /// A whole token URL is wrong now or never: it has no part that comes later.
+    fn check_token_url(&self, grant: &Grant, scope: &Scope) -> Result<()> {
+        let Some(template) = &grant.url else { return Ok(()) };
+        let place = if template.is_variable() { Place::Whole } else { Place::Host };
+        let Some(text) = template.render(scope, place)? else { return Ok(()) };
+        let key = template.variables().next().unwrap_or("url");
+        url_rules::parse(&text).map(drop).map_err(|why| self.wrong(key, &why))
     }
 
     fn rendered(&self, template: Option<&Template>, scope: &Scope, key: &str) -> Result<Option<String>> {

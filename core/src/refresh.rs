@@ -1,16 +1,18 @@
 //! One renewal: lease, adopt, intent, send, write, publish (DESIGN.md 5), with the retry table of DESIGN.md 4.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::clock::{Deadline, Moment};
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Profile;
 use crate::provider::{Grant, GrantKind};
+use crate::random::random_unit;
 use crate::request;
 use crate::response::{self, Asked, Verdict};
+use crate::runtime::Core;
 use crate::secret::Secret;
-use crate::source::{Outcome, Pause, PauseKind, Source, random_unit};
 use crate::store::{LEASE, Owner, Record, RecordName, StoredFailure, StoredRefresh, StoredToken, Swap};
 use crate::token::{Issued, Published};
 use crate::windows::{WindowRules, Windows};
@@ -27,22 +29,20 @@ const TAKEOVERS: usize = 3;
 const TAKEOVER_WINDOW: Duration = Duration::from_secs(60);
 const FIRST_CONFLICT: Duration = Duration::from_secs(30);
 const LONGEST_CONFLICT: Duration = Duration::from_secs(900);
-/// How often a renewal starts over because its token was rejected while it was under way.
-const ROUNDS: u32 = 3;
 /// The same token with the same end, give or take.
 const SAME_END: Duration = Duration::from_secs(10);
 
 /// A renewal that gave no token.
-struct Failure {
-    error: Error,
+pub(crate) struct Failure {
+    pub(crate) error: Error,
     verdict: Verdict,
     /// Until then nothing is tried; the store said so already.
     remembered: Option<Pause>,
 }
 
 /// A token, from the server or from a sibling.
-struct Obtained {
-    published: Arc<Published>,
+pub(crate) struct Obtained {
+    pub(crate) published: Arc<Published>,
     /// What is still to be written, after publishing.
     behind: Option<(u64, Box<Record>)>,
 }
@@ -53,76 +53,66 @@ enum Sent {
     Adopted(Obtained),
 }
 
-/// Renews, publishes, and tells the outcome through `tell` as soon as it stands; the store may be written after that.
-pub(crate) async fn renew(source: &Arc<Source>, tell: impl Fn(Outcome)) -> Outcome {
-    let _turn = source.turn().await;
-    let mut round = 0;
-    loop {
-        round += 1;
-        source.reread_files();
-        let brief = source.brief();
-        let profile = source.profile();
-        let about = |error: Error| error.about(&profile.name, profile.provider.name());
-        let now = source.core.clock.now();
-        let renewal = Renewal {
-            source,
-            name: RecordName::new(source.core.store.naming_key(), &profile.identity()),
-            owner: source.core.running()?.new_owner(),
-            floor: brief.floor,
-            rejected: brief.rejected,
-            forget: brief.forget,
-            deadline: now.after(profile.timeout),
-            profile: &profile,
-        };
-        let result = renewal.run().await;
-        let outcome = match result {
-            Ok(obtained) => {
-                let fits = source.publish(&obtained.published, brief.epoch);
-                if fits {
-                    tracing::debug!(profile = %profile.name, generation = obtained.published.generation, "token published");
-                    tell(Ok(obtained.published.clone()));
-                }
-                renewal.write_behind(obtained.behind).await;
-                fits.then_some(Ok(obtained.published))
-            }
-            Err(failure) => {
-                let error = about(failure.error.clone());
-                tracing::warn!(profile = %profile.name, code = %error.code(), "token not renewed");
-                let pause = renewal.remember(failure, &error).await;
-                source.remember(pause, brief.epoch);
-                Some(Err(error))
-            }
-        };
-        renewal.give_back_lease().await;
-        match outcome {
-            Some(outcome) => return outcome,
-            None if source.is_closed() => return Err(Error::closed()),
-            None if round >= ROUNDS => {
-                return Err(about(
-                    Error::new(ErrorCode::AccessDenied, "the token was rejected while it was renewed, again and again")
-                        .with_retryable(true),
-                ));
-            }
-            None => {}
-        }
-    }
+/// Until when no renewal is tried, and what callers without a token hear.
+#[derive(Clone)]
+pub(crate) struct Pause {
+    pub(crate) until: Deadline,
+    pub(crate) error: Error,
+    pub(crate) kind: PauseKind,
 }
 
-struct Renewal<'a> {
-    source: &'a Arc<Source>,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PauseKind {
+    /// Callers whose deadline allows wait for its end.
+    Transient,
+    /// Callers get the error at once; it is tried again afterwards.
+    Refused,
+    /// Refused, and not tried behind the back of callers who still hold a valid token.
+    Final,
+}
+
+/// What a renewal starts from.
+pub(crate) struct Brief {
+    /// Only tokens with a larger generation count as new.
+    pub(crate) floor: u64,
+    /// It answers a rejection by the API.
+    pub(crate) rejected: bool,
+    /// What the store remembers of failures is cleared first.
+    pub(crate) forget: bool,
+    /// The source's share of the spread (see [`WindowRules`]).
+    pub(crate) spread: f64,
+    /// What this source has lent, so that no server's text repeats it.
+    pub(crate) lent: Option<Secret>,
+}
+
+/// One renewal of one profile's token.
+pub(crate) struct Renewal<'a> {
+    core: &'a Core,
     profile: &'a Profile,
+    brief: Brief,
     name: RecordName,
     owner: Owner,
-    floor: u64,
-    rejected: bool,
-    forget: bool,
     deadline: Deadline,
+    attempts: AtomicU32,
 }
 
 type Step<T> = std::result::Result<T, Failure>;
 
-impl Renewal<'_> {
-    async fn run(&self) -> Step<Obtained> {
+impl<'a> Renewal<'a> {
+    pub(crate) fn new(core: &'a Core, profile: &'a Profile, brief: Brief) -> Result<Renewal<'a>> {
+        Ok(Renewal {
+            core,
+            profile,
+            name: RecordName::new(core.store.naming_key(), &profile.identity()),
+            owner: core.running()?.new_owner(),
+            deadline: core.clock.now().after(profile.timeout),
+            attempts: AtomicU32::new(0),
+            brief,
+        })
+    }
+
+    /// A token, written where it must be before anybody sees it; the rest of the writing is [`Renewal::finish`]'s.
+    pub(crate) async fn run(&self) -> Step<Obtained> {
         if self.profile.grant == GrantKind::Static {
             return self.fixed();
         }
@@ -133,7 +123,7 @@ impl Renewal<'_> {
         let keep = async {
             loop {
                 tokio::time::sleep(LEASE.mul_f64(0.3)).await;
-                let _ = self.source.core.store.lease(&self.name, &self.owner).await;
+                let _ = self.core.store.lease(&self.name, &self.owner).await;
             }
         };
         tokio::select! {
@@ -155,14 +145,14 @@ impl Renewal<'_> {
             scope: None,
             extras: serde_json::Map::new(),
         };
-        let published = self.publishable(&issued, self.floor + 1, &self.now(), None)?;
+        let published = self.publishable(&issued, self.brief.floor + 1, &self.now(), None)?;
         Ok(Obtained { published, behind: None })
     }
 
     /// Waits for the lease; a sibling that holds it may bring the token meanwhile.
     async fn take_lease(&self) -> Step<Option<Obtained>> {
         loop {
-            if self.source.core.store.lease(&self.name, &self.owner).await? {
+            if self.core.store.lease(&self.name, &self.owner).await? {
                 return Ok(None);
             }
             if let Some(adopted) = self.load().await?.and_then(|record| self.adoptable(&record)) {
@@ -184,17 +174,18 @@ impl Renewal<'_> {
         if let Some(adopted) = self.adoptable(&record) {
             return Ok(adopted);
         }
-        if self.forget {
-            record.failure = None;
-            record.takeovers.clear();
-            record.conflicts = 0;
+        if self.brief.forget && (record.failure.is_some() || !record.takeovers.is_empty() || record.conflicts > 0) {
+            let forgotten = Record { failure: None, takeovers: Vec::new(), conflicts: 0, ..record.clone() };
+            self.write(&mut record, forgotten).await?;
         }
         if let Some(failure) = self.remembered(&record) {
             return Err(failure);
         }
-        if self.rejected && self.profile.single_session() {
+        if self.brief.rejected && self.profile.single_session() {
             self.note_takeover(&mut record).await?;
         }
+        // Close waits from the first byte sent until the answer is written.
+        let _critical = if self.durable_first() { Some(self.core.running()?.critical()) } else { None };
         if let (Some(grant), Some(token)) = (self.profile.refresh_definition(), self.usable_refresh(&record))
             && let Some(obtained) = self.refresh(&mut record, grant, token).await?
         {
@@ -202,6 +193,11 @@ impl Renewal<'_> {
         }
         let sent = self.send(self.profile.grant, self.profile.grant_definition(), None).await?;
         self.keep(record, sent, None).await
+    }
+
+    /// Whether losing the answer would hurt: the old token is dead by then.
+    fn durable_first(&self) -> bool {
+        self.profile.rotates() || self.profile.single_session()
     }
 
     /// A refresh token that is worth sending: not expired, and not one that may be spent already (faults 46, 48).
@@ -217,8 +213,11 @@ impl Renewal<'_> {
         let rotates = self.profile.rotates();
         if rotates {
             let intent = Record { intent: Some(self.now().unix()), ..record.clone() };
-            if !self.write(record, intent).await? {
-                return Ok(self.adoptable(record));
+            match self.write(record, intent).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(self.adoptable(record)),
+                // The store cannot be written: the refresh token stays unspent, and the profile signs in.
+                Err(_) => return Ok(None),
             }
         }
         let failure = match self.send(GrantKind::RefreshToken, grant, Some(&token)).await {
@@ -233,7 +232,6 @@ impl Renewal<'_> {
                 }
                 Err(failure)
             }
-            Verdict::Unknown | Verdict::Noise if !rotates => Err(failure),
             // Refused, or possibly spent: it is never sent again. A sibling may have renewed meanwhile.
             _ => {
                 if let Some(fresh) = self.load().await?
@@ -252,18 +250,19 @@ impl Renewal<'_> {
 
     /// Sends one grant's request, again where the table allows it.
     async fn send(&self, kind: GrantKind, grant: &Grant, refresh_token: Option<&Secret>) -> Step<Sent> {
-        let once_only = kind == GrantKind::RefreshToken && self.profile.rotates();
+        // Servers rotate without saying so: a refresh token is never sent again blindly, whatever the provider file says.
+        let once_only = kind == GrantKind::RefreshToken;
         let careful = kind != GrantKind::RefreshToken && self.profile.single_session();
-        let mut attempt = 0;
         let mut unknown = 0;
         loop {
-            attempt += 1;
+            let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
             let failure = match self.send_once(kind, grant, refresh_token).await {
                 Ok(sent) => return Ok(sent),
                 Err(failure) => failure,
             };
             let again = match failure.verdict {
-                Verdict::NotSent => failure.error.code() != ErrorCode::Tls,
+                // A certificate that is refused now is refused in a second too.
+                Verdict::NotSent => failure.error.retryable(),
                 Verdict::NotApplied => true,
                 Verdict::Unknown if once_only => false,
                 Verdict::Unknown if careful => {
@@ -283,7 +282,7 @@ impl Renewal<'_> {
             if pause >= self.deadline.left(&self.now()) {
                 return Err(failure);
             }
-            self.source.core.clock.sleep(pause).await;
+            self.core.clock.sleep(pause).await;
         }
     }
 
@@ -291,20 +290,18 @@ impl Renewal<'_> {
         let sent = self.now();
         let mut request = request::token_request(self.profile, grant, refresh_token, sent.unix().as_millis())?;
         request.timeout = Some(self.deadline.left(&sent));
-        let core = &self.source.core;
-        let answer = {
-            let _critical = match self.profile.rotates() || self.profile.single_session() {
-                true => Some(core.running()?.critical()),
-                false => None,
-            };
-            core.transport()?.send(request).await
-        };
-        let response = answer.map_err(|fault| Failure {
+        // Time may have passed in pauses: nothing that cannot be undone is sent without the lease.
+        if self.durable_first() && !self.core.store.lease(&self.name, &self.owner).await? {
+            let lost = Error::new(ErrorCode::Store, "another party has taken over the right to renew this token");
+            return Err(Failure { error: lost.with_retryable(true), verdict: Verdict::NotSent, remembered: None });
+        }
+        let response = self.core.transport()?.send(request).await.map_err(|fault| Failure {
             verdict: if fault.sent { Verdict::Unknown } else { Verdict::NotSent },
             error: Error::new(fault.code, fault.message),
             remembered: None,
         })?;
-        let asked = Asked { profile: self.profile, kind, sent_unix: sent.unix() };
+        let known: Vec<&Secret> = refresh_token.into_iter().chain(&self.brief.lent).collect();
+        let asked = Asked { profile: self.profile, kind, tokens: &known, sent_unix: sent.unix() };
         match response::read(&asked, &response) {
             Ok(issued) => Ok(Sent::Issued(Box::new(issued), sent)),
             Err(refusal) => Err(Failure { error: refusal.error, verdict: refusal.verdict, remembered: None }),
@@ -327,7 +324,7 @@ impl Renewal<'_> {
             (None, Some(_)) => record.refresh.clone(),
             (None, None) => None,
         };
-        let generation = record.generation.max(self.floor) + 1;
+        let generation = record.generation.max(self.brief.floor) + 1;
         let renewed = Record {
             generation,
             token: Some(StoredToken { issued: issued.clone(), generation, sent_at: obtained_at }),
@@ -337,9 +334,8 @@ impl Renewal<'_> {
             takeovers: record.takeovers.clone(),
             conflicts: record.conflicts,
         };
-        let durable_first = self.profile.rotates() || self.profile.single_session();
         let published = self.publishable(&issued, generation, &sent, previous.as_ref());
-        if !durable_first {
+        if !self.durable_first() {
             return Ok(Obtained { published: published?, behind: Some((record.generation, Box::new(renewed))) });
         }
         match self.write(&mut record, renewed).await {
@@ -371,7 +367,7 @@ impl Renewal<'_> {
         sent: &Moment,
         previous: Option<&StoredToken>,
     ) -> Step<Arc<Published>> {
-        let clock = &self.source.core.clock;
+        let clock = &self.core.clock;
         let windows = match issued.lifetime {
             None => Windows::endless(),
             Some(lifetime) => {
@@ -398,7 +394,7 @@ impl Renewal<'_> {
 
     /// A token in the record that is newer than any this source has had, and not about to end.
     fn adoptable(&self, record: &Record) -> Option<Obtained> {
-        let token = record.token.as_ref().filter(|token| token.generation > self.floor)?;
+        let token = record.token.as_ref().filter(|token| token.generation > self.brief.floor)?;
         let lifetime = token.issued.lifetime?;
         let now = self.now();
         // A time in the future counts as just obtained: the remaining life is never more than the lifetime.
@@ -410,7 +406,7 @@ impl Renewal<'_> {
         let sent = now.before(age);
         let windows = Windows::new(&sent, lifetime, &self.rules());
         let scheme = &self.profile.provider.definition().attach.scheme;
-        let published = Published::new(&token.issued, scheme, token.generation, sent, windows, &self.source.core.clock);
+        let published = Published::new(&token.issued, scheme, token.generation, sent, windows, &self.core.clock);
         Some(Obtained { published: Arc::new(published), behind: None })
     }
 
@@ -418,7 +414,7 @@ impl Renewal<'_> {
         WindowRules {
             buffer: self.profile.buffer,
             ahead: self.profile.ahead,
-            spread: self.source.spread(),
+            spread: self.brief.spread,
             mode: self.profile.mode,
         }
     }
@@ -477,7 +473,7 @@ impl Renewal<'_> {
     }
 
     /// Writes a failure into the record, so that siblings do not repeat it, and says how long to be silent.
-    async fn remember(&self, failure: Failure, error: &Error) -> Pause {
+    pub(crate) async fn remember(&self, failure: Failure, error: &Error) -> Pause {
         if let Some(pause) = failure.remembered {
             return pause;
         }
@@ -511,7 +507,7 @@ impl Renewal<'_> {
     /// Writes `next` over `record` if nobody else wrote meanwhile; otherwise `record` becomes what stands there.
     async fn write(&self, record: &mut Record, next: Record) -> Step<bool> {
         let next = Record { generation: next.generation.max(record.generation + 1), ..next };
-        match self.source.core.store.compare_and_set(&self.name, record.generation, next.clone()).await? {
+        match self.core.store.compare_and_set(&self.name, record.generation, next.clone()).await? {
             Swap::Stored => {
                 *record = next;
                 Ok(true)
@@ -523,31 +519,33 @@ impl Renewal<'_> {
         }
     }
 
-    async fn write_behind(&self, behind: Option<(u64, Box<Record>)>) {
-        let Some((expected, record)) = behind else { return };
+    /// Writes what was published first.
+    pub(crate) async fn write_behind(&self, obtained: &mut Obtained) {
+        let Some((expected, record)) = obtained.behind.take() else { return };
         // A loser here has a good token all the same, and so has the winner.
-        if let Err(error) = self.source.core.store.compare_and_set(&self.name, expected, *record).await {
+        if let Err(error) = self.core.store.compare_and_set(&self.name, expected, *record).await {
             tracing::warn!(profile = %self.profile.name, %error, "a token could not be stored");
         }
     }
 
-    async fn give_back_lease(&self) {
+    /// Gives the lease back; the last step.
+    pub(crate) async fn finish(self) {
         if self.profile.grant != GrantKind::Static {
-            let _ = self.source.core.store.release(&self.name, &self.owner).await;
+            let _ = self.core.store.release(&self.name, &self.owner).await;
         }
     }
 
     async fn load(&self) -> Step<Option<Record>> {
-        Ok(self.source.core.store.load(&self.name).await?)
+        Ok(self.core.store.load(&self.name).await?)
     }
 
     fn now(&self) -> Moment {
-        self.source.core.clock.now()
+        self.core.clock.now()
     }
 
     /// Jitter over the upper half; none on a manual clock, where runs must repeat.
     fn jittered(&self, pause: Duration) -> Duration {
-        if self.source.core.clock.is_manual() { pause } else { pause.mul_f64(0.5 + 0.5 * random_unit()) }
+        if self.core.clock.is_manual() { pause } else { pause.mul_f64(0.5 + 0.5 * random_unit()) }
     }
 }
 
@@ -557,15 +555,8 @@ fn backoff(attempt: u32) -> Duration {
 }
 
 impl From<Error> for Failure {
-    /// A fault on our side of the wire: nothing was sent. What is configured wrongly stays wrong.
+    /// A fault on our side of the wire: nothing was sent, and no server has refused anything.
     fn from(error: Error) -> Failure {
-        let verdict = if error.retryable() { Verdict::NotSent } else { Verdict::Final };
-        Failure { error, verdict, remembered: None }
-    }
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Error {
-        failure.error
+        Failure { error, verdict: Verdict::NotSent, remembered: None }
     }
 }

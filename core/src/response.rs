@@ -50,6 +50,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Asked<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) kind: GrantKind,
+    /// Tokens that the server knows too, and that its texts must not carry into an error.
+    pub(crate) tokens: &'a [&'a Secret],
     /// Wall time since 1970 when it was sent.
     pub(crate) sent_unix: Duration,
 }
@@ -201,7 +203,8 @@ fn structured(asked: &Asked<'_>, answer: &Answer, body: &Value, status: u16) -> 
         _ => ErrorCode::Config,
     };
     let description = body.pointer(&answer.error_description.0).and_then(Value::as_str);
-    let mask = asked.profile.mask();
+    let mut mask = asked.profile.mask();
+    asked.tokens.iter().for_each(|token| mask.add(token.expose()));
     let description = description.map(|text| mask.clean(text, MAX_DESCRIPTION));
     let error = Error::new(code, advice(code, asked.kind))
         .with_status(status)

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle};
 
 use crate::clock::Clock;
+use crate::config::TransportOptions;
 use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::ForkCell;
-use crate::provider::random_hex;
+use crate::random::random_hex;
 use crate::schedule::Schedule;
 use crate::store::{Owner, Store};
-use crate::transport::{Transport, TransportOptions};
+use crate::transport::Transport;
 
 /// How long close waits for renewals that can simply be done again.
 const CLOSE: Duration = Duration::from_secs(1);

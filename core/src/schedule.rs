@@ -7,7 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Notify;
 
 use crate::clock::{BootTimer, Clock, Deadline};
-use crate::source::Source;
+use crate::store::BoxFuture;
+
+/// Something that has a time to be looked at.
+pub(crate) trait Timed: Send + Sync {
+    /// The time has come. Returns what ends when the work that it set off is done, if it set off any.
+    fn on_timer(self: Arc<Self>) -> Option<BoxFuture<'static, ()>>;
+}
 
 /// Due times on the boot clock, each with the source to wake. A source may stand here more than once; it decides itself
 /// whether there is anything to do.
@@ -25,7 +31,7 @@ struct Entries {
 struct Entry {
     at_ns: u64,
     order: u64,
-    source: Weak<Source>,
+    source: Weak<dyn Timed>,
 }
 
 impl Schedule {
@@ -33,13 +39,13 @@ impl Schedule {
         Schedule { entries: Mutex::default(), changed: Notify::new() }
     }
 
-    pub(crate) fn add(&self, at: &Deadline, source: &Arc<Source>) {
+    pub(crate) fn add(&self, at: &Deadline, source: Weak<dyn Timed>) {
         if at.boot_ns() == u64::MAX {
             return;
         }
         let mut entries = self.lock();
         entries.count += 1;
-        let entry = Entry { at_ns: at.boot_ns(), order: entries.count, source: Arc::downgrade(source) };
+        let entry = Entry { at_ns: at.boot_ns(), order: entries.count, source };
         let first = entries.heap.peek().is_none_or(|Reverse(next)| entry.at_ns < next.at_ns);
         entries.heap.push(Reverse(entry));
         drop(entries);
@@ -55,7 +61,7 @@ impl Schedule {
     }
 
     /// Takes out the sources that are due at `now_ns`.
-    pub(crate) fn due(&self, now_ns: u64) -> Vec<Arc<Source>> {
+    pub(crate) fn due(&self, now_ns: u64) -> Vec<Arc<dyn Timed>> {
         let mut entries = self.lock();
         let mut due = Vec::new();
         while entries.heap.peek().is_some_and(|Reverse(entry)| entry.at_ns <= now_ns) {
@@ -89,7 +95,7 @@ impl Schedule {
                 }
             }
             for source in self.due(clock.now().boot_ns()) {
-                source.on_timer();
+                drop(source.on_timer());
             }
         }
     }

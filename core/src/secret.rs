@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
@@ -49,7 +49,10 @@ impl Mask {
             percent,
             url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
             json[1..json.len() - 1].to_owned(),
+            // The padded forms first: they hold the others.
             STANDARD.encode(secret),
+            URL_SAFE.encode(secret),
+            STANDARD_NO_PAD.encode(secret),
             URL_SAFE_NO_PAD.encode(secret),
         ] {
             if !self.needles.iter().any(|known| **known == form) {
@@ -68,8 +71,14 @@ impl Mask {
                 masked = masked.replace(needle.as_str(), "***");
             }
         }
-        masked.chars().map(|c| if c.is_control() { ' ' } else { c }).take(limit).collect()
+        masked.chars().map(|c| if unprintable(c) { ' ' } else { c }).take(limit).collect()
     }
+}
+
+/// Controls, and the marks that turn or hide text on a terminal.
+fn unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One source inside: the published record, the hot path, and the decision who serves, waits or renews.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -10,19 +10,25 @@ use tokio::sync::watch;
 
 use crate::attach;
 use crate::block::block_on_until;
-use crate::clock::{Deadline, Moment};
+use crate::clock::Moment;
 use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::ForkCell;
 use crate::profile::{Mode, Narrowing, Profile};
 use crate::provider::GrantKind;
-use crate::refresh;
+use crate::random::random_unit;
+use crate::refresh::{Brief, Pause, PauseKind, Renewal};
 use crate::runtime::Core;
+use crate::schedule::Timed;
+use crate::secret::Secret;
+use crate::store::BoxFuture;
 use crate::token::Published;
 
 /// How long callers wait for the renewal of a token that is stale but still valid.
 const STALE_WAIT: Duration = Duration::from_secs(1);
 /// A token that lived this long was accepted for a while: its rejection starts a new count.
 const ACCEPTED_AFTER: Duration = Duration::from_secs(60);
+/// How often a renewal starts over because its token was rejected while it was under way.
+const ROUNDS: u32 = 3;
 const MAX_REJECTION_PAUSE: Duration = Duration::from_secs(60);
 
 /// What everybody who waits for a renewal gets: the winner's token or its error.
@@ -36,19 +42,18 @@ pub(crate) struct Source {
     /// Empty before the first token and after an invalidation or close: a tombstone is an absent record.
     published: ArcSwapOption<Published>,
     local: ForkCell<Local>,
-    /// 0.8 to 1.0; 1.0 on a manual clock, where runs must repeat.
-    spread: f64,
     companion_headers: bool,
     closed: AtomicBool,
 }
 
 /// What belongs to this process alone.
-#[derive(Default)]
 struct Local {
     state: Mutex<State>,
     /// Held by a renewal to its very end: the next one starts when the store is written and the lease given back, though
     /// its waiters are told earlier.
     turn: tokio::sync::Mutex<()>,
+    /// 0.8 to 1.0, drawn per process: the children of one parent do not renew in one instant.
+    spread: f64,
 }
 
 /// What the slow path needs to know. One lock, held for decisions only, never across a wait.
@@ -66,32 +71,6 @@ pub(crate) struct State {
     /// The next renewal clears what the store remembers of failures.
     forget: bool,
     pause: Option<Pause>,
-}
-
-/// Until when no renewal is tried, and what callers without a token hear.
-#[derive(Clone)]
-pub(crate) struct Pause {
-    pub(crate) until: Deadline,
-    pub(crate) error: Error,
-    pub(crate) kind: PauseKind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum PauseKind {
-    /// Callers whose deadline allows wait for its end.
-    Transient,
-    /// Callers get the error at once; it is tried again afterwards.
-    Refused,
-    /// Refused, and not tried behind the back of callers who still hold a valid token.
-    Final,
-}
-
-/// What a renewal starts from.
-pub(crate) struct Brief {
-    pub(crate) epoch: u64,
-    pub(crate) floor: u64,
-    pub(crate) rejected: bool,
-    pub(crate) forget: bool,
 }
 
 enum Step {
@@ -114,24 +93,18 @@ pub(crate) struct Limit {
 
 impl Source {
     pub(crate) fn new(core: Arc<Core>, profile: Profile) -> Arc<Source> {
-        let spread = if core.clock.is_manual() { 1.0 } else { 1.0 - 0.2 * random_unit() };
         Arc::new(Source {
             core,
             companion_headers: attach::check_single_header(&profile).is_err(),
             profile: ArcSwap::from_pointee(profile),
             published: ArcSwapOption::empty(),
             local: ForkCell::new(),
-            spread,
             closed: AtomicBool::new(false),
         })
     }
 
     pub(crate) fn profile(&self) -> Arc<Profile> {
         self.profile.load_full()
-    }
-
-    pub(crate) fn spread(&self) -> f64 {
-        self.spread
     }
 
     /// Whether requests carry more than the one header with the token; fixed, as the provider is.
@@ -249,14 +222,17 @@ impl Source {
             if current.left(&now).is_none_or(|left| left >= min_remaining) {
                 current.mark_used();
                 let windows = &current.windows;
-                let held_back = state.pause.is_some();
-                if !windows.refresh_at.passed(&now) || (held_back && state.flight.is_none()) {
+                let held_back = state.pause.is_some() && state.flight().is_none();
+                if !windows.refresh_at.passed(&now) || held_back {
                     return Ok(Step::Serve(current));
                 }
                 // On demand, `refresh_at` is `stale_at`.
                 let stale = windows.stale_at.passed(&now);
-                let flight = self.flight(&mut state)?;
-                return Ok(if stale && !renewed { Step::Join(flight, Some(current)) } else { Step::Serve(current) });
+                return Ok(match self.flight(&mut state) {
+                    Ok(flight) if stale && !renewed => Step::Join(flight, Some(current)),
+                    // A renewal that cannot even start is no reason to withhold a valid token.
+                    Ok(_) | Err(_) => Step::Serve(current),
+                });
             }
             if renewed {
                 return Ok(Step::Fail(Error::invalid_argument(
@@ -264,7 +240,7 @@ impl Source {
                 )));
             }
         }
-        if state.flight.is_none()
+        if state.flight().is_none()
             && let Some(pause) = &state.pause
             && !pause.until.passed(&now)
         {
@@ -275,7 +251,7 @@ impl Source {
                 PauseKind::Final => Step::Fail(pause.error.clone()),
             });
         }
-        if renewed && state.flight.is_none() {
+        if renewed && state.flight().is_none() {
             return Ok(Step::Fail(Error::protocol("the renewal brought no token that is still valid")));
         }
         Ok(Step::Join(self.flight(&mut state)?, None))
@@ -283,53 +259,112 @@ impl Source {
 
     /// The renewal under way, or a new one. It runs on the engine's runtime and outlives every caller's giving up.
     fn flight(self: &Arc<Self>, state: &mut State) -> Result<FlightWatch> {
-        if let Some(flight) = &state.flight {
+        if let Some(flight) = state.flight() {
             return Ok(flight.clone());
         }
         let running = self.core.running()?;
         let (sender, flight) = watch::channel(None);
         state.flight = Some(flight.clone());
-        let landing = Landing { source: self.clone(), sender };
-        running.handle.spawn(async move {
-            let outcome = refresh::renew(&landing.source, |outcome| landing.publish(outcome)).await;
-            landing.publish(outcome);
-        });
+        running.handle.spawn(self.clone().renew(sender));
         Ok(flight)
     }
 
-    /// What the renewal starts from; taken at its begin and at each new round.
-    pub(crate) fn brief(&self) -> Brief {
-        let mut state = self.lock();
-        let published = self.published.load().as_ref().map_or(0, |published| published.generation);
-        Brief {
-            epoch: state.epoch,
-            floor: state.floor.max(published),
-            rejected: std::mem::take(&mut state.rejected),
-            forget: std::mem::take(&mut state.forget),
+    /// One flight. A panic in it drops the sender, which wakes the waiters and frees the slot (fault 55).
+    async fn renew(self: Arc<Self>, sender: watch::Sender<Option<Outcome>>) {
+        // The renewal before tells its waiters first and then writes and gives its lease back: to its very end it is alone.
+        let _turn = self.local().turn.lock().await;
+        let tell = |outcome: Outcome| {
+            self.lock().flight = None;
+            sender.send_replace(Some(outcome));
+        };
+        for round in 1.. {
+            if self.profile.load().watches_files() {
+                // Reading files, or running a command again, is nothing for the thread that drives the network.
+                let source = self.clone();
+                let _ = tokio::task::spawn_blocking(move || source.reread_files()).await;
+            }
+            let profile = self.profile();
+            let about = |error: Error| error.about(&profile.name, profile.provider.name());
+            let (epoch, brief) = self.brief();
+            let renewal = match Renewal::new(&self.core, &profile, brief) {
+                Ok(renewal) => renewal,
+                Err(error) => return tell(Err(about(error))),
+            };
+            let fits = match renewal.run().await {
+                Ok(mut obtained) => {
+                    let fits = self.publish(&obtained.published, epoch);
+                    if fits {
+                        tracing::debug!(profile = %profile.name, generation = obtained.published.generation, "token published");
+                        tell(Ok(obtained.published.clone()));
+                    }
+                    renewal.write_behind(&mut obtained).await;
+                    fits
+                }
+                Err(failure) => {
+                    let error = about(failure.error.clone());
+                    tracing::warn!(profile = %profile.name, code = %error.code(), "token not renewed");
+                    let pause = renewal.remember(failure, &error).await;
+                    self.remember(pause, epoch);
+                    tell(Err(error));
+                    true
+                }
+            };
+            renewal.finish().await;
+            match fits {
+                true => return,
+                false if self.is_closed() => return tell(Err(Error::closed())),
+                false if round >= ROUNDS => {
+                    let message = "the token was rejected while it was renewed, again and again";
+                    return tell(Err(about(Error::new(ErrorCode::AccessDenied, message).with_retryable(true))));
+                }
+                false => {}
+            }
         }
     }
 
+    /// The token that is published now, for masking what a server says.
+    pub(crate) fn lent(&self) -> Option<Secret> {
+        self.published.load().as_ref().map(|published| Secret::new(published.access_token()))
+    }
+
+    /// What a renewal starts from, and the epoch in which it does.
+    fn brief(&self) -> (u64, Brief) {
+        let mut state = self.lock();
+        let published = self.published.load();
+        let generation = published.as_ref().map_or(0, |published| published.generation);
+        let brief = Brief {
+            floor: state.floor.max(generation),
+            rejected: std::mem::take(&mut state.rejected),
+            forget: std::mem::take(&mut state.forget),
+            spread: self.local().spread,
+            lent: self.lent(),
+        };
+        (state.epoch, brief)
+    }
+
     /// Publishes, unless the source was invalidated, updated or closed since `epoch`; then later tokens only count.
-    pub(crate) fn publish(self: &Arc<Self>, published: &Arc<Published>, epoch: u64) -> bool {
+    fn publish(self: &Arc<Self>, published: &Arc<Published>, epoch: u64) -> bool {
         let mut state = self.lock();
         state.floor = state.floor.max(published.generation);
         if state.epoch != epoch || self.is_closed() {
             return false;
         }
         state.pause = None;
+        // In one step: whoever rejects this token from here on must not be sent to the flight that brought it.
+        state.flight = None;
         self.published.store(Some(published.clone()));
         drop(state);
         let mode = self.profile.load().mode;
         if mode != Mode::OnDemand
             && let Ok(running) = self.core.running()
         {
-            running.schedule.add(&published.windows.refresh_at, self);
+            running.schedule.add(&published.windows.refresh_at, self.timed());
         }
         true
     }
 
     /// Remembers a failure, unless something happened since `epoch` that makes it outdated.
-    pub(crate) fn remember(self: &Arc<Self>, pause: Pause, epoch: u64) {
+    fn remember(self: &Arc<Self>, pause: Pause, epoch: u64) {
         let mut state = self.lock();
         if state.epoch != epoch {
             return;
@@ -339,13 +374,12 @@ impl Source {
             && self.profile.load().mode != Mode::OnDemand
             && let Ok(running) = self.core.running()
         {
-            running.schedule.add(&pause.until, self);
+            running.schedule.add(&pause.until, self.timed());
         }
         state.pause = Some(pause);
     }
 
-    /// Its time on the schedule has come: renew ahead, if the token is used and nothing speaks against it.
-    pub(crate) fn on_timer(self: &Arc<Self>) -> Option<FlightWatch> {
+    fn due(self: &Arc<Self>) -> Option<FlightWatch> {
         let now = self.core.clock.now();
         let mut state = self.lock();
         let mode = self.profile.load().mode;
@@ -410,7 +444,7 @@ impl Source {
     }
 
     /// Where a `file:` secret has changed, the profile follows, and what was remembered of the old secret goes.
-    pub(crate) fn reread_files(&self) -> bool {
+    fn reread_files(&self) -> bool {
         let Some(profile) = self.profile().with_changed_files() else { return false };
         self.profile.store(Arc::new(profile));
         self.lock().pause = None;
@@ -442,51 +476,37 @@ impl Source {
         self.closed.load(Ordering::Acquire) || self.core.is_closed()
     }
 
-    /// Waits until the renewal before is through.
-    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.local().turn.lock().await
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics between the changes of one decision, so a poisoned state is a whole one.
         self.local().state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn timed(self: &Arc<Self>) -> Weak<dyn Timed> {
+        let weak: Weak<Source> = Arc::downgrade(self);
+        weak
+    }
+
     fn local(&self) -> &Local {
-        self.local.get_or_init(Local::default)
+        self.local.get_or_init(|| Local {
+            state: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            // Runs on a manual clock must repeat.
+            spread: if self.core.clock.is_manual() { 1.0 } else { 1.0 - 0.2 * random_unit() },
+        })
     }
 }
 
-/// Frees the flight's slot and tells its waiters, also when the renewal panicked (fault 55): dropping the sender wakes them.
-struct Landing {
-    source: Arc<Source>,
-    sender: watch::Sender<Option<Outcome>>,
-}
-
-impl Landing {
-    /// The first outcome counts: waiters are told at publication, while the store is written behind it.
-    fn publish(&self, outcome: Outcome) {
-        if self.sender.borrow().is_none() {
-            self.source.lock().flight = None;
-            self.sender.send_replace(Some(outcome));
-        }
+impl State {
+    /// The renewal under way, if it is alive: one that panicked, or met a runtime that was shutting down, has no sender.
+    fn flight(&self) -> Option<&FlightWatch> {
+        self.flight.as_ref().filter(|flight| flight.has_changed().is_ok())
     }
 }
 
-impl Drop for Landing {
-    fn drop(&mut self) {
-        if self.sender.borrow().is_none() {
-            self.source.lock().flight = None;
-        }
-    }
-}
-
-/// A number from 0 to 1 for spreading and jitter; not for secrets.
-pub(crate) fn random_unit() -> f64 {
-    use ring::rand::SecureRandom;
-    let mut bytes = [0u8; 4];
-    match ring::rand::SystemRandom::new().fill(&mut bytes) {
-        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
-        Err(_) => 0.5,
+impl Timed for Source {
+    /// Renew ahead, if the token is used and nothing speaks against it.
+    fn on_timer(self: Arc<Self>) -> Option<BoxFuture<'static, ()>> {
+        let mut flight = self.due()?;
+        Some(Box::pin(async move { drop(flight.wait_for(Option::is_some).await) }))
     }
 }

@@ -10,8 +10,6 @@ mod tests;
 mod tls;
 
 use std::convert::Infallible;
-use std::fmt;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,6 +23,7 @@ use reqwest::{Client, Method, Proxy, retry};
 use url::{Host, Url};
 
 pub(crate) use self::fault::TransportFault;
+use crate::config::{PROXY_FROM_ENVIRONMENT, TransportOptions};
 use crate::error::{Error, ErrorCode};
 
 const USER_AGENT: &str = concat!("qauth/", env!("CARGO_PKG_VERSION"));
@@ -36,51 +35,6 @@ const KEEPALIVE_RETRIES: u32 = 3;
 
 /// What an answer's `Content-Length` alone may make us allocate.
 const ROOM_AT_ONCE: u64 = 64 * 1024;
-
-/// The word for `transport.proxy` that opts in to `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
-const PROXY_FROM_ENVIRONMENT: &str = "env";
-
-/// The `[transport]` section.
-#[derive(Clone)]
-pub(crate) struct TransportOptions {
-    /// PEM certificates trusted beside the system's roots.
-    pub(crate) ca_file: Option<PathBuf>,
-    /// A proxy's URL, or `env`. It carries https only: plain http (loopback) and loopback hosts are always reached
-    /// directly.
-    pub(crate) proxy: Option<String>,
-    /// For name lookup, TCP, proxy and TLS handshake together.
-    pub(crate) connect_timeout: Duration,
-    /// For the whole exchange, from the call to the last byte of the answer.
-    pub(crate) timeout: Duration,
-}
-
-impl Default for TransportOptions {
-    fn default() -> TransportOptions {
-        TransportOptions {
-            ca_file: None,
-            proxy: None,
-            connect_timeout: Duration::from_secs(5),
-            timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-impl fmt::Debug for TransportOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A proxy's URL may hold a password.
-        let proxy = self.proxy.as_deref().map(|proxy| match Url::parse(proxy) {
-            _ if proxy == PROXY_FROM_ENVIRONMENT => proxy.to_owned(),
-            Ok(url) => fault::host_and_port(&url),
-            Err(_) => "…".to_owned(),
-        });
-        f.debug_struct("TransportOptions")
-            .field("ca_file", &self.ca_file)
-            .field("proxy", &proxy)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("timeout", &self.timeout)
-            .finish()
-    }
-}
 
 /// One request, ready to go. Deliberately without `Debug`: URL, headers and body may hold secrets.
 pub(crate) struct HttpRequest {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::code::qauth_code;
 use crate::error::qauth_error;
-use crate::guard::{Result, guard, keep_quiet, quiet};
+use crate::guard::{Result, guard, quiet};
 use crate::handle::{self, handle};
 use crate::source::{Source, qauth_source};
 use crate::string::qauth_string;
@@ -25,7 +25,6 @@ fn make(
     error_out: *mut *mut qauth_error,
     make: impl FnOnce() -> Result<Engine>,
 ) -> qauth_code {
-    keep_quiet();
     guard(error_out, || {
         let place = handle::out(engine_out, "engine_out")?;
         place.put(make()?);

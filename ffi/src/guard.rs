@@ -37,6 +37,7 @@ impl Failure {
 /// Runs a function's body; a failure goes to `error_out` if the caller wants it.
 #[inline]
 pub(crate) fn guard(error_out: *mut *mut qauth_error, body: impl FnOnce() -> Result<()>) -> qauth_code {
+    keep_quiet();
     match caught(body) {
         Ok(Ok(())) => QAUTH_OK,
         Ok(Err(failure)) => hand_over(error_out, &failure),
@@ -114,8 +115,11 @@ fn caught<T>(body: impl FnOnce() -> T) -> std::result::Result<T, String> {
 }
 
 /// Keeps this library's panics off the host's stderr, and everybody else's as they were.
-pub(crate) fn keep_quiet() {
+fn keep_quiet() {
     static ONCE: Once = Once::new();
+    if ONCE.is_completed() || std::thread::panicking() {
+        return;
+    }
     ONCE.call_once(|| {
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
@@ -138,7 +142,6 @@ mod tests {
     #[test]
     fn a_panic_becomes_internal_and_names_its_place_but_not_its_text() {
         // fault 76
-        keep_quiet();
         let mut error = std::ptr::null_mut();
         assert_eq!(guard(&mut error, || panic!("secret-canary")), QAUTH_INTERNAL);
         let text = handle::peek(error).unwrap().message.to_str().unwrap().to_owned();

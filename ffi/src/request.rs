@@ -57,9 +57,11 @@ pub(crate) fn timeout(timeout_ms: u64) -> Option<Duration> {
 /// Copies the whole call, so that nothing of the caller's is needed any more.
 pub(crate) fn read(request: *const qauth_request) -> Result<Request> {
     let refuse = |message: String| Err(Error::new(ErrorCode::InvalidArgument, message).into());
-    let Some(size) = handle::slice(request.cast::<usize>(), 1, "request")?.first().copied() else {
+    if request.is_null() {
         return refuse("request: must not be NULL".to_owned());
-    };
+    }
+    // The first member alone: no more may be there.
+    let size = handle::slice(request.cast::<usize>(), 1, "request")?[0];
     let known = size_of::<qauth_request>();
     if !(known..=LARGEST).contains(&size) {
         return refuse(format!(

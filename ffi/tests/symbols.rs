@@ -57,3 +57,13 @@ fn the_library_exports_what_is_listed_and_nothing_else() {
     let exported: BTreeSet<&str> = text.lines().filter_map(|line| line.split_whitespace().next_back()).collect();
     assert_eq!(exported, listed().into_keys().collect());
 }
+
+#[test]
+fn the_librarys_name_carries_the_abis_number() {
+    let number = qauth::QAUTH_ABI_VERSION;
+    assert!(HEADER.contains(&format!("#define QAUTH_ABI_VERSION {number}\n")));
+    assert!(include_str!("../build.rs").contains(&format!("-soname,libqauth.so.{number}\"")));
+    let makefile = include_str!("../../Makefile");
+    let abi = makefile.lines().find_map(|line| line.strip_prefix("ABI")?.trim_start().strip_prefix(":="));
+    assert_eq!(abi.map(str::trim), Some(number.to_string().as_str()));
+}

@@ -241,7 +241,9 @@ static void sources_narrow_and_go(void)
     SUCCEEDS(qauth_source_scoped(source, "cards", NULL, NULL, &same, &error));
     token = token_of(narrow);
     CHECK(strcmp(qauth_token_scope(token), "email profile cards") == 0);
-    CHECK(qauth_source_cached(same) != NULL);
+    qauth_token_free(token);
+    token = qauth_source_cached(same);
+    CHECK(token != NULL);
     qauth_token_free(token);
     FAILS(QAUTH_CONFIG, qauth_source_scoped(quable, "cards", NULL, NULL, &same, &error));
 

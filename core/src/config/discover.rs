@@ -1,9 +1,8 @@
-//! Where a configuration is looked for, and whose file is trusted.
+//! Where a configuration is looked for.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Where to look when no file is named.
 #[derive(Clone, Debug)]
@@ -53,15 +52,11 @@ impl Discovery {
         }
         let local = self.working_directory.as_ref().map(|folder| folder.join("qauth.toml"));
         if let Some(path) = local.filter(|path| path.exists()) {
-            check_owner(&path)?;
             return Ok(Some(Found { path, exists: true, named: false, profiles: Vec::new() }));
         }
         let Some(path) = self.folder.as_ref().map(|folder| folder.join("qauth.toml")) else { return Ok(None) };
         let profiles = profiles_beside(&path)?;
         let exists = path.exists();
-        if exists {
-            check_owner(&path)?;
-        }
         Ok((exists || !profiles.is_empty()).then_some(Found { path, exists, named: false, profiles }))
     }
 }
@@ -78,21 +73,6 @@ fn profiles_beside(path: &Path) -> Result<Vec<PathBuf>> {
     for file in &files {
         let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         super::check_profile_name(name)?;
-        check_owner(file)?;
     }
     Ok(files)
-}
-
-/// A file that was found, not named, could send credentials anywhere: only the user's own, that nobody else can write.
-fn check_owner(path: &Path) -> Result<()> {
-    let refuse = |why: &str| Error::config(format!("the configuration {}: {why}", path.display()));
-    let meta = std::fs::metadata(path).map_err(|error| refuse(&error.kind().to_string()))?;
-    let me = rustix::process::geteuid().as_raw();
-    if meta.uid() != me && meta.uid() != 0 {
-        return Err(refuse("belongs to another user; name it with QAUTH_CONFIG if you trust it"));
-    }
-    if meta.mode() & 0o022 != 0 {
-        return Err(refuse("can be written by others; chmod go-w it"));
-    }
-    Ok(())
 }

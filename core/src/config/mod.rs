@@ -2,6 +2,7 @@
 
 mod discover;
 mod reference;
+mod transport;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,11 +14,11 @@ use serde_json::{Map, Value};
 
 pub use discover::Discovery;
 pub(crate) use reference::{Resolved, Trust, WatchedFile, check_text, resolve};
+pub(crate) use transport::{PROXY_FROM_ENVIRONMENT, TransportOptions};
 
 use crate::clock::Clock;
 use crate::duration;
 use crate::error::{Error, ErrorCode, Result};
-use crate::transport::TransportOptions;
 
 /// A parsed configuration: checked in shape, its secrets not yet read.
 #[derive(Clone, Debug, Default)]
@@ -137,12 +138,12 @@ impl Config {
         let folder = found.path.parent().map(Path::to_owned);
         let trust = Trust { folder, discovered: !found.named, ..Trust::default() };
         let mut config = match found.exists {
-            true => Self::from_value(read(&found.path)?, trust)?,
+            true => Self::from_value(read(&found.path, if found.named { Owner::Any } else { Owner::User })?, trust)?,
             false => Config { trust: Arc::new(trust), ..Config::empty() },
         };
         for path in found.profiles {
             let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-            let Value::Object(table) = read(&path)? else { continue };
+            let Value::Object(table) = read(&path, Owner::User)? else { continue };
             let input = ProfileInput { name: name.clone(), table, trust: config.trust.clone(), implicit: false };
             if config.profiles.insert(name.clone(), input).is_some() {
                 return Err(Error::config(format!("profiles.{name}: is given in {} too; keep one", path.display())));
@@ -223,20 +224,55 @@ fn positive(value: Option<Duration>, at: &str) -> Result<Option<Duration>> {
     }
 }
 
-fn read(path: &Path) -> Result<Value> {
+/// Whose file is believed.
+#[derive(Clone, Copy, PartialEq)]
+enum Owner {
+    /// The caller named it.
+    Any,
+    /// It was found, so it could send credentials anywhere: only the user's own, that nobody else can write.
+    User,
+}
+
+fn read(path: &Path, owner: Owner) -> Result<Value> {
     let shown = path.display().to_string();
-    let fail = |why: String| Error::config(format!("the configuration {shown}: {why}"));
-    let meta = std::fs::metadata(path).map_err(|error| fail(error.kind().to_string()))?;
-    if !meta.is_file() {
-        return Err(fail("is not a regular file".into()));
-    }
-    if meta.len() > crate::document::MAX_BYTES as u64 {
-        return Err(fail("is larger than 4 MiB".into()));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| fail(error.kind().to_string()))?;
+    let text = read_text(path, owner).map_err(|why| Error::config(format!("the configuration {shown}: {why}")))?;
     match path.extension().is_some_and(|extension| extension == "json") {
         true => crate::document::from_json(&text, &shown),
         false => crate::document::from_toml(&text, &shown),
+    }
+}
+
+/// The text of a provider file that a profile names.
+pub(crate) fn read_provider_file(path: &Path) -> Result<String> {
+    read_text(path, Owner::Any).map_err(|why| Error::config(format!("{}: {why}", path.display())))
+}
+
+/// Opens once and asks the open file, so that it cannot be exchanged between the check and the read.
+fn read_text(path: &Path, owner: Owner) -> Result<String, String> {
+    use std::io::Read;
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+
+    let fail = |error: std::io::Error| error.kind().to_string();
+    // A FIFO would hold us at open.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(fail)?;
+    let meta = file.metadata().map_err(fail)?;
+    if !meta.is_file() {
+        return Err("is not a regular file".into());
+    }
+    if owner == Owner::User {
+        if meta.uid() != rustix::process::geteuid().as_raw() && meta.uid() != 0 {
+            return Err("belongs to another user; name it with QAUTH_CONFIG if you trust it".into());
+        }
+        if meta.mode() & 0o022 != 0 {
+            return Err("can be written by others; chmod go-w it".into());
+        }
+    }
+    let mut text = String::new();
+    file.take(crate::document::MAX_BYTES as u64 + 1).read_to_string(&mut text).map_err(fail)?;
+    match text.len() > crate::document::MAX_BYTES {
+        true => Err("is larger than 4 MiB".into()),
+        false => Ok(text),
     }
 }
 

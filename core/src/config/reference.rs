@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::secret::Secret;
@@ -140,11 +140,21 @@ fn from_command(command: &str, at: &str, trust: &Trust) -> Result<String> {
         let read = stdout.take(MAX_BYTES + 2).read_to_string(&mut text).map(|_| text);
         let _ = sender.send(read);
     });
+    let end = Instant::now() + COMMAND_LIMIT;
     let answer = receiver.recv_timeout(COMMAND_LIMIT);
-    if answer.is_err() {
-        let _ = child.kill();
-    }
-    let status = child.wait().map_err(|error| refuse(format!("was lost: {}", error.kind())))?;
+    // It may have closed its output and go on.
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() >= end => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(refuse("did not end within 10 s".into()));
+            }
+            Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+            Err(error) => return Err(refuse(format!("was lost: {}", error.kind()))),
+        }
+    };
     match answer {
         Err(_) => Err(refuse("did not end within 10 s".into())),
         Ok(_) if !status.success() => Err(refuse(format!("failed ({status})"))),

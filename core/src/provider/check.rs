@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::definition::{Definition, Grant, GrantKind, Operation};
+use super::definition::{Definition, Grant, GrantKind, Method, Operation};
 use crate::error::{Error, ErrorCode, Result};
 
 /// Given by qauth itself: what the caller may narrow a token to.
@@ -85,6 +85,7 @@ impl<'a> Checker<'a> {
             self.operation(name, operation)?;
         }
         self.answer()?;
+        self.lifetime()?;
         self.unused()
     }
 
@@ -124,8 +125,19 @@ impl<'a> Checker<'a> {
         let at = format!("grants.{}", kind.name());
         if kind == GrantKind::Static {
             let Some(token) = &grant.token else { return Err(format!("{at}.token: is missing")) };
-            if grant.path.is_some() || grant.url.is_some() || grant.form.is_some() || grant.json.is_some() {
-                return Err(format!("{at}: a static token sends no request; only token is used"));
+            let sends = [
+                ("method", grant.method != Method::Post),
+                ("path", grant.path.is_some()),
+                ("url", grant.url.is_some()),
+                ("query", !grant.query.is_empty()),
+                ("headers", !grant.headers.is_empty()),
+                ("form", grant.form.is_some()),
+                ("json", grant.json.is_some()),
+                ("client_auth", grant.client_auth.is_some()),
+                ("basic", grant.basic.is_some()),
+            ];
+            if let Some((key, _)) = sends.iter().find(|(_, given)| *given) {
+                return Err(format!("{at}.{key}: a static token sends no request; only token is used"));
             }
             return self.uses(&format!("{at}.token"), token.variables(), &[]);
         }
@@ -158,7 +170,10 @@ impl<'a> Checker<'a> {
                 return Err(format!("{at}.client_auth: goes with a form body (RFC 6749 2.3.1)"));
             }
         }
-        if grant.method == super::definition::Method::Get && (grant.json.is_some() || grant.form.is_some()) {
+        if !matches!(grant.method, Method::Get | Method::Post) {
+            return Err(format!("{at}.method: expected POST or GET"));
+        }
+        if grant.method == Method::Get && (grant.json.is_some() || grant.form.is_some()) {
             return Err(format!("{at}.method: GET carries no body; use query"));
         }
         if grant.client_auth.is_some() {
@@ -184,6 +199,9 @@ impl<'a> Checker<'a> {
         for header in operation.headers.keys() {
             self.header_name(&format!("{at}.headers.{header}"), header)?;
         }
+        if operation.method == Method::Get && operation.json.is_some() {
+            return Err(format!("{at}.json: GET carries no body; use query"));
+        }
         let parameters: HashSet<&str> = super::parameters(operation).collect();
         for declared in &operation.optional {
             if !parameters.contains(declared.as_str()) {
@@ -204,8 +222,10 @@ impl<'a> Checker<'a> {
             return Err("answer.success: expected statuses from 200 to 299".into());
         }
         for (status, code) in &answer.final_statuses {
-            if !status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)) {
-                return Err(format!("answer.final_statuses.{status}: expected a status from 400 to 599"));
+            if !status.parse::<u16>().is_ok_and(|status| (400..500).contains(&status) && status != 429) {
+                return Err(format!(
+                    "answer.final_statuses.{status}: expected a status from 400 to 499; 429 and 5xx are never final"
+                ));
             }
             let allowed =
                 [ErrorCode::InvalidClient, ErrorCode::InvalidGrant, ErrorCode::AccessDenied, ErrorCode::Config];
@@ -214,6 +234,22 @@ impl<'a> Checker<'a> {
                     "answer.final_statuses.{status}: expected invalid_client, invalid_grant, access_denied or config"
                 ));
             }
+        }
+        Ok(())
+    }
+
+    fn lifetime(&self) -> Check {
+        let lifetime = &self.definition.lifetime;
+        for (key, value) in [("max", lifetime.max), ("default", lifetime.default)] {
+            if value.is_some_and(|value| value.is_zero()) {
+                return Err(format!("lifetime.{key}: must be above 0"));
+            }
+        }
+        if lifetime.rotates && !self.definition.grants.contains_key(&GrantKind::RefreshToken) {
+            return Err("lifetime.rotates: there is no grant refresh_token that could rotate".into());
+        }
+        if lifetime.conflict_advice.is_some() && !lifetime.single_session {
+            return Err("lifetime.conflict_advice: is used with single_session only".into());
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 pub(crate) use check::{PROFILE_KEYS, header_is_free};
 pub(crate) use definition::*;
-pub(crate) use template::{Bound, Place, Scope, Template, random_hex};
+pub(crate) use template::{Bound, Place, Scope, Template};
 
 use crate::document;
 use crate::error::{Error, Result};
@@ -24,6 +24,7 @@ static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/providers");
 pub struct Provider {
     definition: Arc<Definition>,
     source: Arc<str>,
+    fingerprint: Arc<str>,
 }
 
 impl Provider {
@@ -68,7 +69,10 @@ impl Provider {
             .map_or_else(|| "provider".to_owned(), |name| format!("provider {name:?}"));
         let definition: Definition = document::typed(value, &at)?;
         check::check(&definition)?;
-        Ok(Provider { definition: Arc::new(definition), source })
+        let digest = ring::digest::digest(&ring::digest::SHA256, source.as_bytes());
+        let digest: String = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = format!("{} {digest}", definition.name).into();
+        Ok(Provider { definition: Arc::new(definition), source, fingerprint })
     }
 
     /// Its name, as profiles write it.
@@ -149,6 +153,11 @@ impl Provider {
     /// The file it was read from, word for word.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Its name and a digest of its file: two providers of one name share no token.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     pub(crate) fn definition(&self) -> &Definition {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::random::random_hex;
 use crate::secret::Secret;
 
 /// RFC 3986 unreserved characters stay; everything else in a path segment is escaped.
@@ -155,16 +156,6 @@ impl Template {
         }
         Ok(self.render(scope, Place::Whole)?.map(Value::from))
     }
-}
-
-/// `bytes` random bytes from the operating system, in hex.
-pub(crate) fn random_hex(bytes: usize) -> String {
-    use ring::rand::SecureRandom;
-    let mut buffer = vec![0u8; bytes];
-    ring::rand::SystemRandom::new()
-        .fill(&mut buffer)
-        .expect("the operating system's random source does not fail after boot");
-    buffer.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Part {

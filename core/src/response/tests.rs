@@ -26,7 +26,7 @@ fn answer(status: u16, body: &str) -> HttpResponse {
 fn judge(provider: &str, kind: GrantKind, response: &HttpResponse) -> std::result::Result<Issued, Refusal> {
     let profile = profile(provider);
     let sent_unix = Duration::from_secs(1_654_837_728);
-    let result = read(&Asked { profile: &profile, kind, sent_unix }, response);
+    let result = read(&Asked { profile: &profile, kind, tokens: &[], sent_unix }, response);
     if let Err(refusal) = &result {
         assert!(!refusal.error.to_string().contains("canary"), "{}", refusal.error);
     }

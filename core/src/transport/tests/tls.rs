@@ -1,5 +1,6 @@
 //! Who is trusted, and how a handshake that fails is explained.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
