@@ -203,3 +203,103 @@ fn a_secret_file_is_read_again_when_it_changes() {
     source.token_blocking(TokenOptions::default()).unwrap();
     assert_eq!(bench.count("quiqup", "token_requests"), 2);
 }
+
+#[test]
+fn two_providers_of_one_name_share_no_token() {
+    // fault 9
+    let bench = Bench::start();
+    let provider = |path: &str| {
+        format!(
+            "{{ name = \"acme\", environments = {{ main = {{ base_url = \"{}\" }} }}, credentials = {{ client_id = {{}}, client_secret = {{ secret = true }} }}, grants = {{ client_credentials = {{ path = \"{path}\", json = {{ grant_type = \"client_credentials\", client_id = \"{{client_id}}\", client_secret = \"{{client_secret}}\" }} }} }} }}",
+            bench.url()
+        )
+    };
+    let profile = |name: &str, path: &str| {
+        format!(
+            "[profiles.{name}]\nprovider = {}\nclient_id = \"quiqup-client\"\nclient_secret = \"quiqup-secret-5f1c\"\n",
+            provider(path)
+        )
+    };
+    let toml = profile("one", "/quiqup/oauth/token") + &profile("two", "/quiqup/nowhere");
+    let engine = Engine::from_toml(&toml).unwrap();
+    engine.source("one").unwrap().token_blocking(TokenOptions::default()).unwrap();
+    let error = engine.source("two").unwrap().token_blocking(TokenOptions::default()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Config, "{error}");
+}
+
+#[test]
+fn an_update_may_change_what_the_token_is_narrowed_to() {
+    let bench = Bench::start();
+    let source = bench.engine("").source("qpay").unwrap();
+    let scope = |source: &qauth_core::TokenSource| {
+        source.token_blocking(TokenOptions::default()).unwrap().scope().map(str::to_owned).unwrap_or_default()
+    };
+    assert_eq!(scope(&source), "email profile");
+    let changes = serde_json::json!({"scope": "cards"});
+    source.update(changes.as_object().unwrap()).unwrap();
+    assert_eq!(scope(&source), "email profile cards");
+    // What was scoped stays so when something else changes.
+    let narrow = source.scoped(Some("other"), None, None).unwrap();
+    let changes = serde_json::json!({"buffer": "10s"});
+    narrow.update(changes.as_object().unwrap()).unwrap();
+    assert_eq!(scope(&narrow), "email profile other");
+}
+
+#[test]
+fn what_a_server_repeats_of_a_token_never_reaches_an_error() {
+    // fault 80
+    let bench = Bench::start();
+    let source = bench.engine("").source("quartile").unwrap();
+    let token = source.token_blocking(TokenOptions::default()).unwrap();
+    let said = format!("bad token {} here", token.access_token());
+    bench.control("POST", "/_sim/faults", Some(&serde_json::json!({
+        "vendor": "quartile", "endpoint": "api", "status": 403, "body": {"error": "forbidden", "error_description": said},
+    })));
+    let response = source.request_blocking(&Request::new("GET", "/reports")).unwrap();
+    let error = response.error().unwrap();
+    assert_eq!(error.server_error_description(), Some("bad token *** here"));
+}
+
+#[test]
+fn everybody_who_waits_for_a_renewal_hears_of_the_close() {
+    // fault 55: the renewal's task is dropped, as by a panic, and its slot and waiters with it.
+    let bench = Bench::start();
+    bench.settings(&serde_json::json!({"vendor": "quantaprice", "delay_ms": 5_000}));
+    let engine = bench.engine("");
+    let source = engine.source("quantaprice").unwrap();
+    let threads: Vec<_> = (0..20)
+        .map(|_| {
+            let source = source.clone();
+            std::thread::spawn(move || source.token_blocking(TokenOptions::default()).map(drop))
+        })
+        .collect();
+    bench.wait_for_count("quantaprice", "token_requests", 1);
+    engine.close();
+    for thread in threads {
+        assert_eq!(thread.join().unwrap().unwrap_err().code(), ErrorCode::Closed);
+    }
+}
+
+#[test]
+fn sources_made_while_the_engine_closes_neither_hang_nor_panic() {
+    for _ in 0..50 {
+        let bench = Bench::start();
+        let engine = bench.engine("");
+        let barrier = Arc::new(std::sync::Barrier::new(3));
+        let threads: Vec<_> = ["quiqup", "qpay"]
+            .into_iter()
+            .map(|vendor| {
+                let (engine, barrier) = (engine.clone(), barrier.clone());
+                std::thread::spawn(move || {
+                    barrier.wait();
+                    let outcome =
+                        engine.source(vendor).and_then(|source| source.token_blocking(TokenOptions::default()));
+                    outcome.map_or_else(|error| error.code() == ErrorCode::Closed, |_| true)
+                })
+            })
+            .collect();
+        barrier.wait();
+        engine.close();
+        assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+    }
+}

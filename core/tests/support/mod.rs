@@ -88,7 +88,7 @@ impl Bench {
     }
 
     /// The control API, through a static token that it does not look at.
-    fn control(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+    pub(crate) fn control(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
         let source = self.control.get_or_init(|| {
             let toml = format!(
                 "[profiles.control]\nprovider = {{ name = \"control\", credentials = {{ key = {{}} }}, grants = {{ static = {{ token = \"{{key}}\" }} }} }}\nkey = \"none\"\napi_base_url = \"{}\"",
