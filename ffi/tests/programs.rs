@@ -104,6 +104,12 @@ fn many_c_threads_share_one_renewal_and_never_see_half_a_header() {
 }
 
 #[test]
+fn a_child_of_fork_uses_what_its_parent_made() {
+    // fault 73
+    run("c", "fork");
+}
+
+#[test]
 fn c_callbacks_run_once_on_the_thread_that_runs_the_queue() {
     // fault 59
     run("c", "queue");
