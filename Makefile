@@ -15,6 +15,9 @@ DEMO    := $(BUILD)/demo
 ARCH    := $(shell uname -m)
 NAME    := qauth-$(VERSION)-linux-$(ARCH)
 
+# Cargo leaves LTO out while a Rust library is among a crate's types, so the C library is built without that one.
+LIBRARY = $(if $(filter dev,$(PROFILE)),cargo build -p qauth-ffi,cargo rustc --profile $(PROFILE) -p qauth-ffi --lib --crate-type cdylib,staticlib)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check conformance header bench install dist clean
 
@@ -44,11 +47,13 @@ header: ## writes include/qauth.h anew
 	QAUTH_UPDATE_HEADER=1 cargo test --quiet -p qauth-ffi --test header
 
 bench: ## ratios against floors and peers, with what is released
-	cargo build --quiet --profile dist -p qauth-ffi -p qauth-benches
+	$(LIBRARY) --quiet
+	cargo build --quiet --profile dist -p qauth-benches
 	target/dist/qauth-bench target/dist/libqauth.so target/dist/first-token
 
 install: ## library, headers, qauth.pc and the command line into PREFIX (DESTDIR is respected)
-	cargo build --profile $(PROFILE) -p qauth-ffi -p qauth-cli -p qauth-sim
+	$(LIBRARY)
+	cargo build --profile $(PROFILE) -p qauth-cli -p qauth-sim
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(BUILT)/libqauth.so $(DESTDIR)$(PREFIX)/lib/libqauth.so.$(VERSION)
 	ln -sf libqauth.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libqauth.so.$(ABI)

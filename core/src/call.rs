@@ -194,7 +194,7 @@ async fn send(source: &Arc<Source>, request: HttpRequest, limit: Limit, retry: R
     if response.status != 401 || retry == Retry::Never {
         return Ok(response);
     }
-    source.invalidate(published.generation);
+    source.invalidate(published.generation, None);
     if profile.grant == GrantKind::Static {
         return Ok(response);
     }

@@ -394,12 +394,14 @@ impl Source {
     }
 
     /// The API rejected the token of this generation. Acts only if that is still the current one.
-    pub(crate) fn invalidate(&self, generation: u64) -> bool {
+    pub(crate) fn invalidate(&self, generation: u64, access_token: Option<&str>) -> bool {
         let now = self.core.clock.now();
         let mut state = self.lock();
-        let Some(current) = self.published.load_full().filter(|current| current.generation == generation) else {
-            return false;
+        // The number alone could be another source's.
+        let rejected = |current: &Arc<Published>| {
+            current.generation == generation && access_token.is_none_or(|token| token == current.access_token())
         };
+        let Some(current) = self.published.load_full().filter(rejected) else { return false };
         self.published.store(None);
         state.epoch += 1;
         state.floor = state.floor.max(generation);
