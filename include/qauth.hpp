@@ -585,21 +585,19 @@ public:
     /// "Bearer eyJ...". UnsupportedError where one constant header is not enough: then take headers().
     std::string header() const {
         char buffer[2048];
-        std::size_t needed = 0;
-        const qauth_code code = qauth_source_header(handle_.get(), buffer, sizeof buffer, &needed, nullptr);
-        if (code == QAUTH_OK) return std::string(buffer, needed - 1);
-        // Long, or gone meanwhile: a renewed token can be longer than the one before.
-        std::string text;
+        std::string longer;
+        char *room = buffer;
+        std::size_t size = sizeof buffer, needed = 0;
+        // Again only where the room was too small: a renewed token can be longer than the one before.
         for (;;) {
-            text.resize(needed > sizeof buffer ? needed : sizeof buffer);
             qauth_error *raw = nullptr;
-            const qauth_code again = qauth_source_header(handle_.get(), text.data(), text.size(), &needed, &raw);
+            const qauth_code code = qauth_source_header(handle_.get(), room, size, &needed, &raw);
             const detail::Handle<qauth_error> error(raw);
-            if (again == QAUTH_OK) {
-                text.resize(needed - 1);
-                return text;
-            }
-            if (again != QAUTH_BUFFER_TOO_SMALL) detail::raise(detail::parts(again, error.get()));
+            if (code == QAUTH_OK) return std::string(room, needed - 1);
+            if (code != QAUTH_BUFFER_TOO_SMALL) detail::raise(detail::parts(code, error.get()));
+            longer.resize(needed);
+            room = longer.data();
+            size = longer.size();
         }
     }
 

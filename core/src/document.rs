@@ -23,7 +23,11 @@ pub(crate) fn from_toml(text: &str, what: &str) -> Result<Value> {
 /// Parses JSON, refusing duplicated keys.
 pub(crate) fn from_json(text: &str, what: &str) -> Result<Value> {
     check_size(text, what)?;
-    json::parse(text.as_bytes(), false).map_err(|fault| Error::config(format!("{what}: {fault}")))
+    json::parse(text.as_bytes(), false).map_err(|fault| {
+        // A key of a configuration may be shown; a key of an answer may not.
+        let key = fault.key.as_ref().map(|key| format!("{key}: ")).unwrap_or_default();
+        Error::config(format!("{what}: {key}{fault}"))
+    })
 }
 
 /// Converts into a type; the error names the path, for instance `profiles.pricing.timeout`.

@@ -128,7 +128,7 @@ impl Source {
     pub(crate) async fn token(self: &Arc<Self>, limit: Limit) -> Outcome {
         let mut renewed = false;
         loop {
-            match self.step(limit.min_remaining, renewed)? {
+            match self.step(limit, renewed)? {
                 Step::Serve(published) => return Ok(published),
                 // What is remembered belongs to the old secret.
                 Step::Fail(_) | Step::Wait(..) if self.reread_files() => {}
@@ -205,7 +205,7 @@ impl Source {
     }
 
     /// Decides for one caller. `renewed`: it has waited for a renewal already, and is not sent into another one.
-    fn step(self: &Arc<Self>, min_remaining: Duration, renewed: bool) -> Result<Step> {
+    fn step(self: &Arc<Self>, limit: Limit, renewed: bool) -> Result<Step> {
         if self.is_closed() {
             return Err(Error::closed());
         }
@@ -219,7 +219,7 @@ impl Source {
             state.pause = None;
         }
         if let Some(current) = current {
-            if current.left(&now).is_none_or(|left| left >= min_remaining) {
+            if current.left(&now).is_none_or(|left| left >= limit.min_remaining) {
                 current.mark_used();
                 let windows = &current.windows;
                 let held_back = state.pause.is_some() && state.flight().is_none();
@@ -253,6 +253,10 @@ impl Source {
         }
         if renewed && state.flight().is_none() {
             return Ok(Step::Fail(Error::protocol("the renewal brought no token that is still valid")));
+        }
+        // Who takes cached tokens only sets nothing off: for some vendors a login kills the tokens of others.
+        if limit.until.is_none() && state.flight().is_none() {
+            return Ok(Step::Fail(self.too_late(limit)));
         }
         Ok(Step::Join(self.flight(&mut state)?, None))
     }
