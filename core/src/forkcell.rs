@@ -2,8 +2,27 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, Ordering};
+
+thread_local! {
+    /// On the engine's own threads, the process that they belong to. No such thread survives a fork, so that it need not
+    /// ask the system again and again.
+    static OWN_THREAD_OF: Cell<u32> = const { Cell::new(0) };
+}
+
+/// To be called at the start of a thread that never calls `fork`.
+pub(crate) fn mark_own_thread() {
+    OWN_THREAD_OF.set(std::process::id());
+}
+
+fn pid() -> u32 {
+    match OWN_THREAD_OF.get() {
+        0 => std::process::id(),
+        pid => pid,
+    }
+}
 
 /// A value tagged with the process that made it (DESIGN.md 6, "fork").
 ///
@@ -26,7 +45,7 @@ impl<T> ForkCell<T> {
 
     /// This process's value, made on the first access. Two threads may both run `make`; one result is kept.
     pub(crate) fn get_or_try_init<E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
-        let pid = std::process::id();
+        let pid = pid();
         let seen = self.current.load(Ordering::Acquire);
         // SAFETY: a non-null pointer came from `Box::into_raw` below and is freed only by `drop`, which has `&mut self`;
         // values that are swapped out are leaked, so the reference stays good for as long as `self` is borrowed.
@@ -59,7 +78,7 @@ impl<T> ForkCell<T> {
     pub(crate) fn get(&self) -> Option<&T> {
         // SAFETY: as in `get_or_try_init`.
         let tagged = unsafe { self.current.load(Ordering::Acquire).as_ref() }?;
-        (tagged.pid == std::process::id()).then_some(&tagged.value)
+        (tagged.pid == pid()).then_some(&tagged.value)
     }
 }
 
@@ -67,7 +86,7 @@ impl<T> Drop for ForkCell<T> {
     fn drop(&mut self) {
         let current = *self.current.get_mut();
         // SAFETY: the pointer is null or from `Box::into_raw`, and nobody can hold a reference while we have `&mut self`.
-        let ours = unsafe { current.as_ref() }.is_some_and(|tagged| tagged.pid == std::process::id());
+        let ours = unsafe { current.as_ref() }.is_some_and(|tagged| tagged.pid == pid());
         if ours {
             // SAFETY: as above; the parent's value is left alone.
             drop(unsafe { Box::from_raw(current) });

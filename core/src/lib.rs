@@ -29,6 +29,7 @@ mod json;
 mod profile;
 mod provider;
 mod random;
+mod record_name;
 mod refresh;
 mod registry;
 mod request;

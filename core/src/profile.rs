@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ring::digest;
+use ring::{digest, hmac};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
@@ -12,6 +12,7 @@ use crate::config::{ProfileInput, Resolved, WatchedFile, check_text, resolve};
 use crate::duration;
 use crate::error::{Error, Result};
 use crate::provider::{Bound, ClientAuth, Field, Grant, GrantKind, PROFILE_KEYS, Place, Provider, Scope, Template};
+use crate::record_name::RecordName;
 use crate::secret::{Mask, Secret};
 use crate::url_rules;
 
@@ -46,6 +47,8 @@ pub(crate) struct Profile {
     pub(crate) timeout: Duration,
     /// Tells one set of secrets from another without holding them.
     pub(crate) fingerprint: String,
+    /// Given by the source that the profile is for: the naming key is that of its engine's store.
+    record_name: Option<RecordName>,
     values: BTreeMap<String, FieldValue>,
     input: ProfileInput,
 }
@@ -251,6 +254,16 @@ impl Profile {
         parts
     }
 
+    /// The same profile with the name of its record in the store with this key.
+    pub(crate) fn named(self, naming_key: &hmac::Key) -> Profile {
+        Profile { record_name: Some(RecordName::new(naming_key, &self.identity())), ..self }
+    }
+
+    /// The name of its record.
+    pub(crate) fn record_name(&self) -> RecordName {
+        self.record_name.clone().expect("a source names every profile that it takes")
+    }
+
     /// Values that the vendor advises against, each with its advice.
     pub(crate) fn advice(&self) -> Vec<(&str, &str)> {
         let definition = self.provider.definition();
@@ -350,6 +363,7 @@ impl Builder<'_> {
             timeout: self.positive(options.timeout, "timeout")?.unwrap_or(call_timeout),
             narrowing: Narrowing::default(),
             fingerprint: fingerprint(&values),
+            record_name: None,
             values,
             input: self.input.clone(),
         };

@@ -9,11 +9,12 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Profile;
 use crate::provider::{Grant, GrantKind};
 use crate::random::random_unit;
+use crate::record_name::RecordName;
 use crate::request;
 use crate::response::{self, Asked, Verdict};
 use crate::runtime::Core;
 use crate::secret::Secret;
-use crate::store::{LEASE, Owner, Record, RecordName, StoredFailure, StoredRefresh, StoredToken, Swap};
+use crate::store::{LEASE, Owner, Record, StoredFailure, StoredRefresh, StoredToken, Swap};
 use crate::token::{Issued, Published};
 use crate::windows::{WindowRules, Windows};
 
@@ -44,7 +45,7 @@ pub(crate) struct Failure {
 pub(crate) struct Obtained {
     pub(crate) published: Arc<Published>,
     /// What is still to be written, after publishing.
-    behind: Option<(u64, Box<Record>)>,
+    behind: Option<(u64, Arc<Record>)>,
 }
 
 /// What one request gave.
@@ -103,7 +104,7 @@ impl<'a> Renewal<'a> {
         Ok(Renewal {
             core,
             profile,
-            name: RecordName::new(core.store.naming_key(), &profile.identity()),
+            name: profile.record_name(),
             owner: core.running()?.new_owner(),
             deadline: core.clock.now().after(profile.timeout),
             attempts: AtomicU32::new(0),
@@ -175,7 +176,7 @@ impl<'a> Renewal<'a> {
             return Ok(adopted);
         }
         if self.brief.forget && (record.failure.is_some() || !record.takeovers.is_empty() || record.conflicts > 0) {
-            let forgotten = Record { failure: None, takeovers: Vec::new(), conflicts: 0, ..record.clone() };
+            let forgotten = Record { failure: None, takeovers: Vec::new(), conflicts: 0, ..Record::clone(&record) };
             self.write(&mut record, forgotten).await?;
         }
         if let Some(failure) = self.remembered(&record) {
@@ -192,7 +193,7 @@ impl<'a> Renewal<'a> {
             return Ok(obtained);
         }
         let sent = self.send(self.profile.grant, self.profile.grant_definition(), None).await?;
-        self.keep(record, sent, None).await
+        self.keep(&mut record, sent, None).await
     }
 
     /// Whether losing the answer would hurt: the old token is dead by then.
@@ -209,10 +210,10 @@ impl<'a> Renewal<'a> {
     }
 
     /// Uses the refresh token; `None`: it is of no more use, sign in instead.
-    async fn refresh(&self, record: &mut Record, grant: &Grant, token: Secret) -> Step<Option<Obtained>> {
+    async fn refresh(&self, record: &mut Arc<Record>, grant: &Grant, token: Secret) -> Step<Option<Obtained>> {
         let rotates = self.profile.rotates();
         if rotates {
-            let intent = Record { intent: Some(self.now().unix()), ..record.clone() };
+            let intent = Record { intent: Some(self.now().unix()), ..Record::clone(record) };
             match self.write(record, intent).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(self.adoptable(record)),
@@ -221,14 +222,14 @@ impl<'a> Renewal<'a> {
             }
         }
         let failure = match self.send(GrantKind::RefreshToken, grant, Some(&token)).await {
-            Ok(sent) => return self.keep(record.clone(), sent, Some(token)).await.map(Some),
+            Ok(sent) => return self.keep(record, sent, Some(token)).await.map(Some),
             Err(failure) => failure,
         };
         match failure.verdict {
             Verdict::NotSent | Verdict::NotApplied => {
                 // Surely not spent: the intent is taken back.
                 if rotates {
-                    self.write(record, Record { intent: None, ..record.clone() }).await?;
+                    self.write(record, Record { intent: None, ..Record::clone(record) }).await?;
                 }
                 Err(failure)
             }
@@ -242,7 +243,7 @@ impl<'a> Renewal<'a> {
                         return Ok(Some(adopted));
                     }
                 }
-                self.write(record, Record { refresh: None, intent: None, ..record.clone() }).await?;
+                self.write(record, Record { refresh: None, intent: None, ..Record::clone(record) }).await?;
                 Ok(None)
             }
         }
@@ -309,12 +310,11 @@ impl<'a> Renewal<'a> {
     }
 
     /// Makes the record of a fresh token: written before anybody sees it where losing it would hurt, behind it elsewhere.
-    async fn keep(&self, mut record: Record, sent: Sent, spent: Option<Secret>) -> Step<Obtained> {
+    async fn keep(&self, record: &mut Arc<Record>, sent: Sent, spent: Option<Secret>) -> Step<Obtained> {
         let (issued, sent) = match sent {
             Sent::Issued(issued, sent) => (*issued, sent),
             Sent::Adopted(adopted) => return Ok(adopted),
         };
-        let previous = record.token.clone();
         let obtained_at = sent.unix();
         let refresh = match (&issued.refresh_token, spent) {
             (Some(token), _) => {
@@ -334,15 +334,15 @@ impl<'a> Renewal<'a> {
             takeovers: record.takeovers.clone(),
             conflicts: record.conflicts,
         };
-        let published = self.publishable(&issued, generation, &sent, previous.as_ref());
+        let published = self.publishable(&issued, generation, &sent, record.token.as_ref());
         if !self.durable_first() {
-            return Ok(Obtained { published: published?, behind: Some((record.generation, Box::new(renewed))) });
+            return Ok(Obtained { published: published?, behind: Some((record.generation, Arc::new(renewed))) });
         }
-        match self.write(&mut record, renewed).await {
+        match self.write(record, renewed).await {
             Ok(true) => {}
             Ok(false) => {
                 // Somebody else renewed: theirs is the one that the siblings use.
-                if let Some(adopted) = self.adoptable(&record) {
+                if let Some(adopted) = self.adoptable(record) {
                     return Ok(adopted);
                 }
                 return Err(Error::new(
@@ -434,9 +434,9 @@ impl<'a> Renewal<'a> {
     }
 
     /// Counts a takeover of the account's only session; too many in a minute, and qauth steps back instead of fighting.
-    async fn note_takeover(&self, record: &mut Record) -> Step<()> {
+    async fn note_takeover(&self, record: &mut Arc<Record>) -> Step<()> {
         let now = self.now();
-        let mut next = record.clone();
+        let mut next = Record::clone(record);
         next.takeovers.retain(|at| now.unix().saturating_sub(*at) < TAKEOVER_WINDOW);
         next.takeovers.push(now.unix());
         // A session that lasted shows that the other party is gone: a new conflict starts with a short pause again.
@@ -496,7 +496,7 @@ impl<'a> Renewal<'a> {
             last,
             count,
         };
-        let next = Record { failure: Some(stored), ..record.clone() };
+        let next = Record { failure: Some(stored), ..Record::clone(&record) };
         if let Err(failure) = self.write(&mut record, next).await {
             tracing::warn!(profile = %self.profile.name, error = %failure.error, "a failure could not be stored");
         }
@@ -505,15 +505,15 @@ impl<'a> Renewal<'a> {
     }
 
     /// Writes `next` over `record` if nobody else wrote meanwhile; otherwise `record` becomes what stands there.
-    async fn write(&self, record: &mut Record, next: Record) -> Step<bool> {
-        let next = Record { generation: next.generation.max(record.generation + 1), ..next };
+    async fn write(&self, record: &mut Arc<Record>, next: Record) -> Step<bool> {
+        let next = Arc::new(Record { generation: next.generation.max(record.generation + 1), ..next });
         match self.core.store.compare_and_set(&self.name, record.generation, next.clone()).await? {
             Swap::Stored => {
                 *record = next;
                 Ok(true)
             }
             Swap::Lost(winner) => {
-                *record = winner.map(|winner| *winner).unwrap_or_default();
+                *record = winner.unwrap_or_default();
                 Ok(false)
             }
         }
@@ -523,19 +523,19 @@ impl<'a> Renewal<'a> {
     pub(crate) async fn write_behind(&self, obtained: &mut Obtained) {
         let Some((expected, record)) = obtained.behind.take() else { return };
         // A loser here has a good token all the same, and so has the winner.
-        if let Err(error) = self.core.store.compare_and_set(&self.name, expected, *record).await {
+        if let Err(error) = self.core.store.compare_and_set(&self.name, expected, record).await {
             tracing::warn!(profile = %self.profile.name, %error, "a token could not be stored");
         }
     }
 
     /// Gives the lease back; the last step.
-    pub(crate) async fn finish(self) {
+    pub(crate) async fn finish(&self) {
         if self.profile.grant != GrantKind::Static {
             let _ = self.core.store.release(&self.name, &self.owner).await;
         }
     }
 
-    async fn load(&self) -> Step<Option<Record>> {
+    async fn load(&self) -> Step<Option<Arc<Record>>> {
         Ok(self.core.store.load(&self.name).await?)
     }
 

@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Handle};
 use crate::clock::Clock;
 use crate::config::TransportOptions;
 use crate::error::{Error, ErrorCode, Result};
-use crate::forkcell::ForkCell;
+use crate::forkcell::{self, ForkCell};
 use crate::random::random_hex;
 use crate::schedule::Schedule;
 use crate::store::{Owner, Store};
@@ -110,6 +110,7 @@ impl Running {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name_fn(|| format!("qauth-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+            .on_thread_start(forkcell::mark_own_thread)
             .enable_all()
             .build()
             .map_err(|error| {

@@ -1,7 +1,10 @@
 //! One source inside: the published record, the hot path, and the decision who serves, waits or renews.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -94,12 +97,12 @@ pub(crate) struct Limit {
 impl Source {
     pub(crate) fn new(core: Arc<Core>, profile: Profile) -> Arc<Source> {
         Arc::new(Source {
-            core,
             companion_headers: attach::check_single_header(&profile).is_err(),
-            profile: ArcSwap::from_pointee(profile),
+            profile: ArcSwap::from_pointee(profile.named(core.store.naming_key())),
             published: ArcSwapOption::empty(),
             local: ForkCell::new(),
             closed: AtomicBool::new(false),
+            core,
         })
     }
 
@@ -277,9 +280,11 @@ impl Source {
     async fn renew(self: Arc<Self>, sender: watch::Sender<Option<Outcome>>) {
         // The renewal before tells its waiters first and then writes and gives its lease back: to its very end it is alone.
         let _turn = self.local().turn.lock().await;
-        let tell = |outcome: Outcome| {
+        let tell = |outcome: Outcome| drop(sender.send_replace(Some(outcome)));
+        // Frees the slot, which is ours until a token is published.
+        let fail = |error: Error| {
             self.lock().flight = None;
-            sender.send_replace(Some(outcome));
+            tell(Err(error));
         };
         for round in 1.. {
             if self.profile.load().watches_files() {
@@ -292,36 +297,44 @@ impl Source {
             let (epoch, brief) = self.brief();
             let renewal = match Renewal::new(&self.core, &profile, brief) {
                 Ok(renewal) => renewal,
-                Err(error) => return tell(Err(about(error))),
+                Err(error) => return fail(about(error)),
             };
-            let fits = match renewal.run().await {
+            match renewal.run().await {
                 Ok(mut obtained) => {
-                    let fits = self.publish(&obtained.published, epoch);
+                    let published = obtained.published.clone();
+                    let fits = self.publish(&published, epoch);
+                    let mut behind = pin!(async {
+                        renewal.write_behind(&mut obtained).await;
+                        renewal.finish().await;
+                    });
+                    // A store that is done at once is done before the waiters wake and want this thread's processor.
+                    let done = poll_fn(|context| Poll::Ready(behind.as_mut().poll(context).is_ready())).await;
                     if fits {
-                        tracing::debug!(profile = %profile.name, generation = obtained.published.generation, "token published");
-                        tell(Ok(obtained.published.clone()));
+                        tracing::debug!(profile = %profile.name, generation = published.generation, "token published");
+                        tell(Ok(published));
                     }
-                    renewal.write_behind(&mut obtained).await;
-                    fits
+                    if !done {
+                        behind.await;
+                    }
+                    if fits {
+                        return;
+                    }
                 }
                 Err(failure) => {
                     let error = about(failure.error.clone());
                     tracing::warn!(profile = %profile.name, code = %error.code(), "token not renewed");
                     let pause = renewal.remember(failure, &error).await;
                     self.remember(pause, epoch);
-                    tell(Err(error));
-                    true
+                    renewal.finish().await;
+                    return fail(error);
                 }
-            };
-            renewal.finish().await;
-            match fits {
-                true => return,
-                false if self.is_closed() => return tell(Err(Error::closed())),
-                false if round >= ROUNDS => {
-                    let message = "the token was rejected while it was renewed, again and again";
-                    return tell(Err(about(Error::new(ErrorCode::AccessDenied, message).with_retryable(true))));
-                }
-                false => {}
+            }
+            if self.is_closed() {
+                return fail(Error::closed());
+            }
+            if round >= ROUNDS {
+                let message = "the token was rejected while it was renewed, again and again";
+                return fail(about(Error::new(ErrorCode::AccessDenied, message).with_retryable(true)));
             }
         }
     }
@@ -452,14 +465,14 @@ impl Source {
     /// Where a `file:` secret has changed, the profile follows, and what was remembered of the old secret goes.
     fn reread_files(&self) -> bool {
         let Some(profile) = self.profile().with_changed_files() else { return false };
-        self.profile.store(Arc::new(profile));
+        self.profile.store(Arc::new(profile.named(self.core.store.naming_key())));
         self.lock().pause = None;
         true
     }
 
     fn replace(&self, profile: Profile) {
         let mut state = self.lock();
-        self.profile.store(Arc::new(profile));
+        self.profile.store(Arc::new(profile.named(self.core.store.naming_key())));
         self.published.store(None);
         state.epoch += 1;
         state.pause = None;

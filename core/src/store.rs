@@ -4,6 +4,7 @@ mod memory;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ring::hmac;
@@ -11,6 +12,7 @@ use ring::hmac;
 pub(crate) use memory::MemoryStore;
 
 use crate::error::{Error, Result};
+use crate::record_name::RecordName;
 use crate::secret::Secret;
 use crate::token::Issued;
 
@@ -19,23 +21,6 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How long a lease lasts unless it is renewed.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
-
-/// A record's name: an HMAC over everything that changes which token comes back. It tells nothing of it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RecordName(String);
-
-impl RecordName {
-    /// Each part is preceded by its length, so that no two identities run together (fault 9).
-    pub(crate) fn new(naming_key: &hmac::Key, identity: &[String]) -> RecordName {
-        let mut context = hmac::Context::with_key(naming_key);
-        context.update(b"qauth record 1");
-        for part in identity {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
-        }
-        RecordName(context.sign().as_ref()[..20].iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-}
 
 /// What a store keeps of one profile. Times are since 1970.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +67,7 @@ pub(crate) struct StoredFailure {
 pub(crate) enum Swap {
     Stored,
     /// Somebody else wrote first; this is what stands there now.
-    Lost(Option<Box<Record>>),
+    Lost(Option<Arc<Record>>),
 }
 
 /// Who holds a lease: unique per renewal.
@@ -94,14 +79,14 @@ pub(crate) trait Store: Send + Sync {
     /// The key of [`RecordName`], made once per store.
     fn naming_key(&self) -> &hmac::Key;
 
-    fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Record>>>;
+    fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Arc<Record>>>>;
 
     /// Writes `record` if the one that stands there has generation `expected` (0: none stands there).
     fn compare_and_set<'a>(
         &'a self,
         name: &'a RecordName,
         expected: u64,
-        record: Record,
+        record: Arc<Record>,
     ) -> BoxFuture<'a, Result<Swap>>;
 
     /// Takes the lease for [`LEASE`], or renews it for the same owner; `false`: somebody else holds it.
@@ -109,23 +94,4 @@ pub(crate) trait Store: Send + Sync {
 
     /// Gives the lease back, if `owner` still has it.
     fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn identities_that_only_read_alike_have_names_of_their_own() {
-        // fault 9
-        let key = hmac::Key::new(hmac::HMAC_SHA256, b"key");
-        let name =
-            |parts: &[&str]| RecordName::new(&key, &parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>());
-        assert_eq!(name(&["a", "b"]), name(&["a", "b"]));
-        assert_ne!(name(&["ab", ""]), name(&["a", "b"]));
-        assert_ne!(
-            name(&["a", "b"]),
-            RecordName::new(&hmac::Key::new(hmac::HMAC_SHA256, b"other"), &["a".into(), "b".into()])
-        );
-    }
 }

@@ -2,15 +2,16 @@
 //! are its parent's to spend.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use ring::hmac;
 use ring::rand::SystemRandom;
 
-use super::{BoxFuture, LEASE, Owner, Record, RecordName, Store, Swap};
+use super::{BoxFuture, LEASE, Owner, Record, Store, Swap};
 use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::ForkCell;
+use crate::record_name::RecordName;
 
 pub(crate) struct MemoryStore {
     naming_key: hmac::Key,
@@ -19,7 +20,7 @@ pub(crate) struct MemoryStore {
 
 #[derive(Default)]
 struct Shelf {
-    records: HashMap<RecordName, Record>,
+    records: HashMap<RecordName, Arc<Record>>,
     leases: HashMap<RecordName, (Owner, Instant)>,
 }
 
@@ -42,7 +43,7 @@ impl Store for MemoryStore {
         &self.naming_key
     }
 
-    fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Record>>> {
+    fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Arc<Record>>>> {
         Box::pin(async move { Ok(self.with(|shelf| shelf.records.get(name).cloned())) })
     }
 
@@ -50,13 +51,13 @@ impl Store for MemoryStore {
         &'a self,
         name: &'a RecordName,
         expected: u64,
-        record: Record,
+        record: Arc<Record>,
     ) -> BoxFuture<'a, Result<Swap>> {
         Box::pin(async move {
             Ok(self.with(|shelf| {
                 let standing = shelf.records.get(name);
                 if standing.map_or(0, |standing| standing.generation) != expected {
-                    return Swap::Lost(standing.cloned().map(Box::new));
+                    return Swap::Lost(standing.cloned());
                 }
                 shelf.records.insert(name.clone(), record);
                 Swap::Stored
@@ -103,7 +104,7 @@ mod tests {
     fn a_late_writer_loses_and_sees_the_winner() {
         let store = MemoryStore::new().unwrap();
         let name = RecordName::new(store.naming_key(), &["a".into()]);
-        let record = |generation| Record { generation, ..Record::default() };
+        let record = |generation| Arc::new(Record { generation, ..Record::default() });
         assert!(matches!(now(store.compare_and_set(&name, 0, record(1))).unwrap(), Swap::Stored));
         assert!(matches!(now(store.compare_and_set(&name, 1, record(2))).unwrap(), Swap::Stored));
         let lost = now(store.compare_and_set(&name, 1, record(2))).unwrap();
