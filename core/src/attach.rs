@@ -1,5 +1,7 @@
 //! (token, method, URL) into the headers that a request carries, and the hosts that may see them (DESIGN.md 8).
 
+use std::time::Duration;
+
 use url::Url;
 
 use crate::error::{Error, ErrorCode, Result};
@@ -41,11 +43,11 @@ impl std::fmt::Debug for Headers {
 }
 
 /// The headers for a request to `url`, which must be one of the profile's own hosts.
-pub(crate) fn headers(profile: &Profile, published: &Published, url: &Url) -> Result<Headers> {
+pub(crate) fn headers(profile: &Profile, published: &Published, url: &Url, now_unix: Duration) -> Result<Headers> {
     check_host(profile, url)?;
     let attach = &profile.provider.definition().attach;
     let mut headers = vec![(attach.header.clone(), published.header.clone())];
-    let scope = profile.scope(0);
+    let scope = profile.scope(now_unix.as_millis());
     for (name, template) in &attach.headers {
         if let Some(value) = template.render(&scope, Place::Header)? {
             headers.push((name.clone(), value));

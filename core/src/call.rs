@@ -147,13 +147,15 @@ pub(crate) async fn request(source: &Arc<Source>, request: &Request, limit: Limi
         timeout: None,
         max_body: source.core.max_answer,
     };
-    let response = send(source, http, limit, Retry::Once).await?;
+    let answered = send(source, http, limit, Retry::Once).await?;
+    let response = &answered.response;
     let headers = response
         .headers
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    let error = (response.status >= 400).then(|| refused(source, &profile, "the call", &response));
-    Ok(Response { status: response.status, headers: headers.collect(), body: response.body, error })
+    let error = (response.status >= 400).then(|| refused(source, &profile, "the call", &answered));
+    let (status, headers) = (response.status, headers.collect());
+    Ok(Response { status, headers, body: answered.response.body, error })
 }
 
 /// Runs a declared operation and parses its answer.
@@ -167,7 +169,8 @@ pub(crate) async fn call(
     let operation = find(&profile, name)?;
     let http = operation_request(source, &profile, name, operation, parameters)?;
     let retry = if operation.on_401 == OnUnauthorized::Result { Retry::Never } else { Retry::Once };
-    let response = send(source, http, limit, retry).await?;
+    let answered = send(source, http, limit, retry).await?;
+    let response = &answered.response;
     let secrets = operation.secrets.iter().map(|at| at.0.clone()).collect();
     let value = match (response.status, operation.on_401) {
         (200..300, OnUnauthorized::Result) => Value::Bool(true),
@@ -180,30 +183,37 @@ pub(crate) async fn call(
         .map_err(|fault| {
             Error::protocol(format!("the answer of operation {name} is not JSON: {fault}")).with_status(response.status)
         })?,
-        _ => return Err(refused(source, &profile, &format!("operation {name}"), &response)),
+        _ => return Err(refused(source, &profile, &format!("operation {name}"), &answered)),
     };
     Ok(CallResult { value, secrets })
 }
 
-async fn send(source: &Arc<Source>, request: HttpRequest, limit: Limit, retry: Retry) -> Result<HttpResponse> {
+/// An API's answer, and the tokens that were sent for it: what the API says may quote them.
+struct Answered {
+    response: HttpResponse,
+    sent: Vec<Token>,
+}
+
+async fn send(source: &Arc<Source>, request: HttpRequest, limit: Limit, retry: Retry) -> Result<Answered> {
     let profile = source.profile();
     // Refused before a token is obtained: a wrong host costs no login.
     attach::check_host(&profile, &request.url)?;
-    let published = source.token(limit).await?;
-    let response = send_with(source, &request, &Token::new(published.clone()), limit).await?;
+    let token = Token::new(source.token(limit).await?);
+    let response = send_with(source, &request, &token, limit).await?;
     if response.status != 401 || retry == Retry::Never {
-        return Ok(response);
+        return Ok(Answered { response, sent: vec![token] });
     }
-    source.invalidate(published.generation, None);
+    source.invalidate(token.generation(), Some(token.access_token()));
     if profile.grant == GrantKind::Static {
-        return Ok(response);
+        return Ok(Answered { response, sent: vec![token] });
     }
-    let fresh = source.token(limit).await?;
-    send_with(source, &request, &Token::new(fresh), limit).await
+    let fresh = Token::new(source.token(limit).await?);
+    let response = send_with(source, &request, &fresh, limit).await?;
+    Ok(Answered { response, sent: vec![token, fresh] })
 }
 
 async fn send_with(source: &Arc<Source>, request: &HttpRequest, token: &Token, limit: Limit) -> Result<HttpResponse> {
-    let attached = attach::headers(&source.profile(), token.published(), &request.url)?;
+    let attached = attach::headers(&source.profile(), token.published(), &request.url, source.core.clock.now().unix())?;
     let mut headers = request.headers.clone();
     for (name, value) in attached.iter() {
         headers.insert(header_name(name)?, header_value(name, value)?);
@@ -229,7 +239,8 @@ pub(crate) async fn headers(source: &Arc<Source>, method: &str, target: &str, li
     let url: Url = attach::resolve(&profile, target)?;
     attach::check_host(&profile, &url)?;
     let published = source.token(limit).await?;
-    attach::headers(&profile, &published, &url)
+    // The profile may have been updated while the token was waited for.
+    attach::headers(&source.profile(), &published, &url, source.core.clock.now().unix())
 }
 
 fn find<'a>(profile: &'a Profile, name: &str) -> Result<&'a Operation> {
@@ -297,7 +308,8 @@ fn operation_request(
 }
 
 /// An API's refusal as an error; its body is quoted only where it has the members of RFC 6749 5.2.
-fn refused(source: &Source, profile: &Profile, what: &str, response: &HttpResponse) -> Error {
+fn refused(source: &Source, profile: &Profile, what: &str, answered: &Answered) -> Error {
+    let response = &answered.response;
     let (code, advice) = match response.status {
         401 => (ErrorCode::AccessDenied, "rejects the token, a fresh one too"),
         403 => (ErrorCode::AccessDenied, "refuses: this token's owner lacks the permission"),
@@ -310,9 +322,7 @@ fn refused(source: &Source, profile: &Profile, what: &str, response: &HttpRespon
     let answer = &profile.provider.definition().answer;
     let body = json::parse(&response.body, true).ok();
     let mut mask = profile.mask();
-    if let Some(lent) = source.lent() {
-        mask.add(lent.expose());
-    }
+    answered.sent.iter().for_each(|token| mask.add(token.access_token()));
     let said = |at: &str, limit: usize| {
         let text = body.as_ref()?.pointer(at)?.as_str()?;
         Some(mask.clean(text, limit))

@@ -136,6 +136,17 @@ impl Clock {
         }
     }
 
+    /// Waits until a moment. Several that wait for one move a manual clock to it once.
+    pub(crate) async fn sleep_until(&self, end: &Deadline) {
+        match &self.0 {
+            Kind::System => tokio::time::sleep(end.left(&self.now())).await,
+            Kind::Manual(manual) => {
+                manual.ns.fetch_max(end.boot_ns, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
     /// What the hot path costs at least: the two clock reads alone. For benchmarks, as the floor to compare with.
     #[doc(hidden)]
     pub fn read_hot_clocks() -> (u64, i64) {

@@ -38,6 +38,7 @@ pub(crate) struct Profile {
     pub(crate) api_base_url: Option<String>,
     pub(crate) allowed_hosts: Vec<Url>,
     pub(crate) narrowing: Narrowing,
+    /// The profile's own choice, over the grant's.
     pub(crate) client_auth: Option<ClientAuth>,
     pub(crate) mode: Mode,
     pub(crate) buffer: Option<Duration>,
@@ -231,9 +232,19 @@ impl Profile {
         let basic = self.grant_definition().basic.clone();
         let pair = basic.unwrap_or_else(|| ["client_id".to_owned(), "client_secret".to_owned()]);
         if let [Some(user), Some(password)] = pair.map(|name| self.value(&name)) {
+            let encode =
+                |secret: &Secret| url::form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect::<String>();
             mask.add(&format!("{}:{}", user.expose(), password.expose()));
+            mask.add(&format!("{}:{}", encode(user), encode(password)));
         }
         mask
+    }
+
+    /// Every key as it was written, for telling one use of a profile from another.
+    pub(crate) fn settings(&self) -> Vec<String> {
+        let mut settings: Vec<String> = self.input.table.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        settings.sort();
+        settings
     }
 
     /// Everything that changes which token comes back, in a fixed order (DESIGN.md 5).
@@ -329,7 +340,8 @@ impl Builder<'_> {
                 .rendered(environment.and_then(|e| e.api_base_url.as_ref()), &scope, "api_base_url")?
                 .or_else(|| base_url.clone()),
         };
-        if base_url.is_none() && grant_definition.path.is_some() {
+        let refresh = definition.grants.get(&GrantKind::RefreshToken).filter(|_| grant != GrantKind::Static);
+        if base_url.is_none() && std::iter::once(grant_definition).chain(refresh).any(|grant| grant.path.is_some()) {
             return Err(self.wrong(
                 "base_url",
                 "is missing: the vendor documents no address for this environment, so the profile must give one",
@@ -354,7 +366,7 @@ impl Builder<'_> {
             base_url,
             api_base_url,
             allowed_hosts: self.allowed_hosts(&options.allowed_hosts)?,
-            client_auth: options.client_auth.or(grant_definition.client_auth),
+            client_auth: options.client_auth,
             mode: options.mode.unwrap_or(if lifetime.single_session { Mode::OnDemand } else { Mode::Background }),
             buffer: options.buffer.or(lifetime.buffer),
             ahead: options.ahead.or(lifetime.ahead),

@@ -136,7 +136,12 @@ impl<'a> Renewal<'a> {
     /// A static token: there is nothing to ask and nothing to share.
     fn fixed(&self) -> Step<Obtained> {
         let template = self.profile.grant_definition().token.as_ref().expect("a checked static grant has a token");
-        let text = request::render(template, &self.profile.scope(0), crate::provider::Place::Header, "token")?;
+        let text = request::render(
+            template,
+            &self.profile.scope(self.now().unix().as_millis()),
+            crate::provider::Place::Header,
+            "token",
+        )?;
         let issued = Issued {
             access_token: Secret::new(text),
             token_type: "Bearer".to_owned(),
@@ -279,7 +284,7 @@ impl<'a> Renewal<'a> {
             if !again || attempt >= ATTEMPTS {
                 return Err(failure);
             }
-            let pause = failure.error.retry_after().unwrap_or_else(|| self.jittered(backoff(attempt)));
+            let pause = self.pause(&failure.error, attempt);
             if pause >= self.deadline.left(&self.now()) {
                 return Err(failure);
             }
@@ -423,7 +428,8 @@ impl<'a> Renewal<'a> {
     fn remembered(&self, record: &Record) -> Option<Failure> {
         let failure = record.failure.as_ref().filter(|failure| failure.fingerprint == self.profile.fingerprint)?;
         let now = self.now();
-        let left = failure.until.checked_sub(now.unix()).filter(|left| !left.is_zero())?;
+        // A wall clock that was stepped back does not prolong it.
+        let left = failure.until.checked_sub(now.unix()).filter(|left| !left.is_zero())?.min(failure.wait);
         let kind = match (failure.last, failure.error.code()) {
             (true, _) => PauseKind::Final,
             (false, ErrorCode::SessionConflict) => PauseKind::Refused,
@@ -437,6 +443,7 @@ impl<'a> Renewal<'a> {
     async fn note_takeover(&self, record: &mut Arc<Record>) -> Step<()> {
         let now = self.now();
         let mut next = Record::clone(record);
+        next.takeovers.iter_mut().for_each(|at| *at = (*at).min(now.unix()));
         next.takeovers.retain(|at| now.unix().saturating_sub(*at) < TAKEOVER_WINDOW);
         next.takeovers.push(now.unix());
         // A session that lasted shows that the other party is gone: a new conflict starts with a short pause again.
@@ -464,6 +471,7 @@ impl<'a> Renewal<'a> {
             error: error.clone(),
             fingerprint: self.profile.fingerprint.clone(),
             until: now.unix() + wait,
+            wait,
             last: false,
             count: 0,
         });
@@ -487,12 +495,13 @@ impl<'a> Renewal<'a> {
         let count = before.map_or(0, |before| before.count) + 1;
         let wait = match last {
             true => (FIRST_REFUSAL * (1 << (count - 1).min(6))).min(LONGEST_REFUSAL),
-            false => error.retry_after().unwrap_or_else(|| self.jittered(backoff(ATTEMPTS + count - 1))),
+            false => self.pause(error, ATTEMPTS.saturating_add(count - 1)),
         };
         let stored = StoredFailure {
             error: error.clone(),
             fingerprint: self.profile.fingerprint.clone(),
             until: now.unix() + wait,
+            wait,
             last,
             count,
         };
@@ -541,6 +550,17 @@ impl<'a> Renewal<'a> {
 
     fn now(&self) -> Moment {
         self.core.clock.now()
+    }
+
+    /// What the server asks for, but never less than the back-off: a server that says 0 gets no storm (fault 28). And a
+    /// little more, so that all who were told the same do not come back in one instant (fault 19).
+    fn pause(&self, error: &Error, attempt: u32) -> Duration {
+        let own = backoff(attempt);
+        match error.retry_after().filter(|after| *after > own) {
+            Some(after) if self.core.clock.is_manual() => after,
+            Some(after) => after.mul_f64(1.0 + 0.1 * random_unit()),
+            None => self.jittered(own),
+        }
     }
 
     /// Jitter over the upper half; none on a manual clock, where runs must repeat.

@@ -36,7 +36,7 @@ impl SourceKey {
     pub(crate) fn narrowed(profile: &Profile) -> SourceKey {
         SourceKey {
             name: profile.name.clone(),
-            digest: digest_of(&profile.identity()),
+            digest: digest_of(&[profile.identity(), profile.settings()].concat()),
             narrowing: profile.narrowing.clone(),
         }
     }

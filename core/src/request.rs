@@ -77,7 +77,7 @@ fn client_authentication(
     form: &mut Vec<(String, String)>,
 ) -> Result<()> {
     let value = |name: &str| profile.value(name).map_or("", |secret| secret.expose());
-    let basic = match (profile.client_auth.filter(|_| grant.client_auth.is_some()), &grant.basic) {
+    let basic = match (grant.client_auth.map(|own| profile.client_auth.unwrap_or(own)), &grant.basic) {
         (Some(ClientAuth::ClientSecretPost), _) => {
             for name in ["client_id", "client_secret"] {
                 form.push((name.to_owned(), value(name).to_owned()));

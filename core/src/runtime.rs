@@ -107,16 +107,20 @@ impl Core {
 impl Running {
     fn start(clock: &Clock) -> Result<Running> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let unable = |error: std::io::Error| {
+            let message = format!("the engine's thread cannot be started: {}", error.kind());
+            Error::new(ErrorCode::Internal, message).with_retryable(true)
+        };
+        // tokio panics where the system gives no thread (fault 75): ask first, in a way that answers.
+        let trial = std::thread::Builder::new().name("qauth-trial".into()).spawn(|| {});
+        let _ = trial.map_err(unable)?.join();
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name_fn(|| format!("qauth-{}", COUNT.fetch_add(1, Ordering::Relaxed)))
             .on_thread_start(forkcell::mark_own_thread)
             .enable_all()
             .build()
-            .map_err(|error| {
-                Error::new(ErrorCode::Internal, format!("the runtime's thread cannot be started: {}", error.kind()))
-                    .with_retryable(true)
-            })?;
+            .map_err(unable)?;
         let schedule = Arc::new(Schedule::new());
         if !clock.is_manual() {
             runtime.spawn(schedule.clone().run(clock.clone()));

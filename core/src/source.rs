@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::attach;
 use crate::block::block_on_until;
-use crate::clock::Moment;
+use crate::clock::{Deadline, Moment};
 use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::ForkCell;
 use crate::profile::{Mode, Narrowing, Profile};
@@ -80,7 +80,8 @@ enum Step {
     Serve(Arc<Published>),
     /// Wait for the flight; where a valid token is named, for a moment only.
     Join(FlightWatch, Option<Arc<Published>>),
-    Wait(Duration, Error),
+    /// Nothing is tried before this moment; the error is for those who cannot wait so long.
+    Wait(Deadline, Error),
     Fail(Error),
 }
 
@@ -130,18 +131,20 @@ impl Source {
     /// A token that is valid and has `min_remaining` left: from the record, or by a renewal within the limit.
     pub(crate) async fn token(self: &Arc<Self>, limit: Limit) -> Outcome {
         let mut renewed = false;
+        let mut renewals = 0;
         loop {
             match self.step(limit, renewed)? {
                 Step::Serve(published) => return Ok(published),
                 // What is remembered belongs to the old secret.
-                Step::Fail(_) | Step::Wait(..) if self.reread_files() => {}
+                Step::Fail(_) | Step::Wait(..) if self.reread_within(limit).await => {}
                 Step::Fail(error) => return Err(error),
-                Step::Wait(pause, error) => {
+                Step::Wait(end, error) => {
+                    let pause = end.left(&self.core.clock.now());
                     let allowed = limit.until.is_some_and(|until| Instant::now() + pause <= until);
                     if !allowed {
                         return Err(error);
                     }
-                    self.pause_for(pause).await?;
+                    self.wait_until(end).await?;
                 }
                 Step::Join(flight, fallback) => {
                     let outcome = self.join(flight, &fallback, limit).await;
@@ -152,10 +155,13 @@ impl Source {
                                 fresh.mark_used();
                                 return Ok(fresh);
                             }
-                            renewed = true;
+                            // One that a sibling obtained some time ago says nothing of what a fresh one is good for.
+                            renewed = fresh.life().is_none_or(|life| life < limit.min_remaining) || renewals > 0;
+                            renewals += 1;
                         }
-                        // While a token is valid no failure of its renewal reaches a caller.
-                        (_, Some(valid)) if valid.valid(&now) => return Ok(valid),
+                        // While a token is valid no failure of its renewal reaches a caller, unless it was taken back.
+                        (_, Some(valid)) if valid.valid(&now) && self.is_published(&valid) => return Ok(valid),
+                        (None, Some(_)) if limit.until.is_some_and(|until| Instant::now() < until) => {}
                         (Some(Err(error)), _) => return Err(error),
                         (None, _) => return Err(self.too_late(limit)),
                     }
@@ -193,10 +199,26 @@ impl Source {
         timed.await.ok()
     }
 
-    async fn pause_for(&self, pause: Duration) -> Result<()> {
+    async fn wait_until(&self, end: Deadline) -> Result<()> {
         let clock = self.core.clock.clone();
-        let waiting = self.core.running()?.handle.spawn(async move { clock.sleep(pause).await });
+        let waiting = self.core.running()?.handle.spawn(async move { clock.sleep_until(&end).await });
         waiting.await.map_err(|_| Error::closed())
+    }
+
+    /// [`Source::reread_files`] for a caller: never beyond its limit, and never on the thread that drives the network.
+    async fn reread_within(self: &Arc<Self>, limit: Limit) -> bool {
+        let Some(until) = limit.until.filter(|_| self.profile.load().watches_files()) else { return false };
+        if limit.blocking {
+            return self.reread_files();
+        }
+        let Ok(running) = self.core.running() else { return false };
+        let source = self.clone();
+        let reading = running.handle.spawn_blocking(move || source.reread_files());
+        let timed = {
+            let _inside = running.handle.enter();
+            tokio::time::timeout_at(until.into(), reading)
+        };
+        matches!(timed.await, Ok(Ok(true)))
     }
 
     fn too_late(&self, limit: Limit) -> Error {
@@ -237,7 +259,8 @@ impl Source {
                     Ok(_) | Err(_) => Step::Serve(current),
                 });
             }
-            if renewed {
+            // No renewal helps where the whole life of a token is too short, and each could kill a session in use.
+            if renewed || current.life().is_some_and(|life| life < limit.min_remaining) {
                 return Ok(Step::Fail(Error::invalid_argument(
                     "min_remaining: a fresh token of this provider does not live that long; ask for less",
                 )));
@@ -249,7 +272,7 @@ impl Source {
         {
             let left = pause.until.left(&now);
             return Ok(match pause.kind {
-                PauseKind::Transient => Step::Wait(left, pause.error.clone().with_retry_after(Some(left))),
+                PauseKind::Transient => Step::Wait(pause.until, pause.error.clone().with_retry_after(Some(left))),
                 PauseKind::Refused => Step::Fail(pause.error.clone().with_retry_after(Some(left))),
                 PauseKind::Final => Step::Fail(pause.error.clone()),
             });
@@ -324,9 +347,12 @@ impl Source {
                     let error = about(failure.error.clone());
                     tracing::warn!(profile = %profile.name, code = %error.code(), "token not renewed");
                     let pause = renewal.remember(failure, &error).await;
-                    self.remember(pause, epoch);
+                    let fits = self.remember(pause, epoch);
                     renewal.finish().await;
-                    return fail(error);
+                    // A failure of the old secret is nothing to those who came after an update or reset.
+                    if fits || round >= ROUNDS {
+                        return fail(error);
+                    }
                 }
             }
             if self.is_closed() {
@@ -381,10 +407,10 @@ impl Source {
     }
 
     /// Remembers a failure, unless something happened since `epoch` that makes it outdated.
-    fn remember(self: &Arc<Self>, pause: Pause, epoch: u64) {
+    fn remember(self: &Arc<Self>, pause: Pause, epoch: u64) -> bool {
         let mut state = self.lock();
-        if state.epoch != epoch {
-            return;
+        if state.epoch != epoch || state.forget {
+            return false;
         }
         if pause.kind == PauseKind::Transient
             && self.published.load().is_some()
@@ -394,6 +420,7 @@ impl Source {
             running.schedule.add(&pause.until, self.timed());
         }
         state.pause = Some(pause);
+        true
     }
 
     fn due(self: &Arc<Self>) -> Option<FlightWatch> {
@@ -424,7 +451,6 @@ impl Source {
         state.floor = state.floor.max(generation);
         state.rejected = true;
         let profile = self.profile.load();
-        tracing::info!(profile = %profile.name, provider = profile.provider.name(), generation, "token rejected by the API");
         if profile.grant == GrantKind::Static {
             let error = Error::new(
                 ErrorCode::ReauthenticationRequired,
@@ -444,6 +470,9 @@ impl Source {
                 state.pause = Some(Pause { until: now.after(pause), error, kind: PauseKind::Transient });
             }
         }
+        // With no lock held: a subscriber may use this very source.
+        drop(state);
+        tracing::info!(profile = %profile.name, provider = profile.provider.name(), generation, "token rejected by the API");
         true
     }
 
@@ -457,26 +486,45 @@ impl Source {
 
     /// Replaces keys of the profile; the token obtained with the old ones is not served any more.
     pub(crate) fn update(&self, changes: &Map<String, Value>) -> Result<()> {
-        let profile = self.profile().updated(changes)?;
-        self.replace(profile);
-        Ok(())
+        loop {
+            let seen = self.profile();
+            let updated = Arc::new(seen.updated(changes)?.named(self.core.store.naming_key()));
+            let mut state = self.lock();
+            if self.swap_profile(&seen, updated) {
+                self.published.store(None);
+                state.epoch += 1;
+                state.pause = None;
+                state.rejections = 0;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts the profile in place of the one that it was made from; `false`: that one is there no more. Under the lock.
+    fn swap_profile(&self, seen: &Arc<Profile>, profile: Arc<Profile>) -> bool {
+        let fits = Arc::ptr_eq(&self.profile.load(), seen);
+        if fits {
+            self.profile.store(profile);
+        }
+        fits
     }
 
     /// Where a `file:` secret has changed, the profile follows, and what was remembered of the old secret goes.
     fn reread_files(&self) -> bool {
-        let Some(profile) = self.profile().with_changed_files() else { return false };
-        self.profile.store(Arc::new(profile.named(self.core.store.naming_key())));
-        self.lock().pause = None;
-        true
+        let seen = self.profile();
+        let Some(profile) = seen.with_changed_files() else { return false };
+        let other = profile.fingerprint != seen.fingerprint;
+        let profile = Arc::new(profile.named(self.core.store.naming_key()));
+        let mut state = self.lock();
+        // Changed meanwhile: what is there now was made later.
+        if self.swap_profile(&seen, profile) && other {
+            state.pause = None;
+        }
+        other
     }
 
-    fn replace(&self, profile: Profile) {
-        let mut state = self.lock();
-        self.profile.store(Arc::new(profile.named(self.core.store.naming_key())));
-        self.published.store(None);
-        state.epoch += 1;
-        state.pause = None;
-        state.rejections = 0;
+    fn is_published(&self, published: &Arc<Published>) -> bool {
+        self.published.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, published))
     }
 
     pub(crate) fn narrowed(&self, narrowing: Narrowing) -> Result<Arc<Source>> {

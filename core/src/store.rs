@@ -59,6 +59,8 @@ pub(crate) struct StoredFailure {
     pub(crate) error: Error,
     pub(crate) fingerprint: String,
     pub(crate) until: Duration,
+    /// How long it was meant to last.
+    pub(crate) wait: Duration,
     pub(crate) last: bool,
     pub(crate) count: u32,
 }

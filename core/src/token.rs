@@ -95,6 +95,11 @@ impl Published {
         self.expires().map(|end| end.left(now))
     }
 
+    /// From the moment it was asked for to its end; `None` for a token without an end.
+    pub(crate) fn life(&self) -> Option<Duration> {
+        self.left(&self.obtained)
+    }
+
     pub(crate) fn valid(&self, now: &Moment) -> bool {
         self.expires().is_none_or(|end| !end.passed(now))
     }

@@ -135,11 +135,16 @@ fn from_command(command: &str, at: &str, trust: &Trust) -> Result<String> {
         .map_err(|error| refuse(format!("cannot be started: {}", error.kind())))?;
     let stdout = child.stdout.take().expect("stdout was asked for as a pipe");
     let (sender, receiver) = mpsc::sync_channel(1);
-    std::thread::spawn(move || {
+    let reading = std::thread::Builder::new().name("qauth-cmd".into()).spawn(move || {
         let mut text = String::new();
         let read = stdout.take(MAX_BYTES + 2).read_to_string(&mut text).map(|_| text);
         let _ = sender.send(read);
     });
+    if reading.is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(refuse("cannot be read: no thread can be started".into()));
+    }
     let end = Instant::now() + COMMAND_LIMIT;
     let answer = receiver.recv_timeout(COMMAND_LIMIT);
     // It may have closed its output and go on.

@@ -78,8 +78,12 @@ impl<'a> Checker<'a> {
             self.grant(*kind, grant)?;
         }
         self.headers("attach.headers", &definition.attach.headers, &[])?;
-        if !is_header_name(&definition.attach.header) {
-            return Err("attach.header: is no header name".into());
+        let attach = &definition.attach;
+        if !is_header_name(&attach.header) || !header_is_free(&attach.header) {
+            return Err("attach.header: is no header name, or one that the HTTP client writes itself".into());
+        }
+        if !attach.scheme.is_empty() && !is_header_name(&attach.scheme) {
+            return Err("attach.scheme: expected one word such as \"Bearer\", or nothing".into());
         }
         for (name, operation) in &definition.operations {
             self.operation(name, operation)?;
@@ -177,6 +181,9 @@ impl<'a> Checker<'a> {
             return Err(format!("{at}.method: GET carries no body; use query"));
         }
         if grant.client_auth.is_some() {
+            if grant.method == Method::Get {
+                return Err(format!("{at}.client_auth: goes with POST (RFC 6749 2.3.1)"));
+            }
             self.uses(&format!("{at}.client_auth"), ["client_id", "client_secret"].into_iter(), &[])?;
             if grant.basic.is_some() {
                 return Err(format!("{at}.basic: is given beside client_auth; keep one"));
@@ -196,8 +203,9 @@ impl<'a> Checker<'a> {
         if !operation.path.literal_start().starts_with('/') {
             return Err(format!("{at}.path: must begin with /"));
         }
-        for header in operation.headers.keys() {
+        for (header, value) in &operation.headers {
             self.header_name(&format!("{at}.headers.{header}"), header)?;
+            self.header_text(&format!("{at}.headers.{header}"), value)?;
         }
         if operation.method == Method::Get && operation.json.is_some() {
             return Err(format!("{at}.json: GET carries no body; use query"));
@@ -262,9 +270,17 @@ impl<'a> Checker<'a> {
     ) -> Check {
         for (name, value) in headers {
             self.header_name(&format!("{at}.{name}"), name)?;
+            self.header_text(&format!("{at}.{name}"), value)?;
             self.uses(&format!("{at}.{name}"), value.variables(), extra)?;
         }
         Ok(())
+    }
+
+    fn header_text(&self, at: &str, value: &super::template::Template) -> Check {
+        match value.to_string().chars().any(char::is_control) {
+            true => Err(format!("{at}: holds a control character")),
+            false => Ok(()),
+        }
     }
 
     fn header_name(&self, at: &str, name: &str) -> Check {
