@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use qauth_core::{Engine, ErrorCode, Request, TokenOptions};
-use support::{Bench, VENDORS};
+use support::Bench;
+
+const VENDORS: [&str; 5] = ["quantaprice", "quiqup", "quable", "quartile", "qpay"];
 
 #[test]
 fn every_vendor_gives_a_token_and_takes_it() {

@@ -6,8 +6,6 @@ use qauth_core::{Engine, Request, TokenSource};
 use qauth_sim::{Sim, SimOptions, known};
 use serde_json::Value;
 
-pub(crate) const VENDORS: [&str; 5] = ["quantaprice", "quiqup", "quable", "quartile", "qpay"];
-
 /// One simulator for one test.
 pub(crate) struct Bench {
     sim: Sim,
