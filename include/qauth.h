@@ -415,7 +415,7 @@ qauth_code qauth_engine_from_json(const char *json,
                                   qauth_error **error_out);
 
 /**
- * Gives the source of a profile, or of a provider whose credentials are in the environment ("quantaprice"). The same name
+ * Gives the source of a profile, or of a provider whose credentials are in the environment ("acme"). The same name
  * gives the same source behind a handle of its own. Reads secrets, sends nothing. Fails with QAUTH_CONFIG (the profile is
  * unknown or wrong; names the field) or QAUTH_CLOSED. On QAUTH_OK *source_out is the caller's; free it once with
  * qauth_source_free. Any thread; may read files, does not wait for the network. Since 0.1.0.
@@ -427,7 +427,7 @@ qauth_code qauth_engine_source(const qauth_engine *engine,
 
 /**
  * The same with some keys given in code, as a JSON object: over those of the profile, or in place of one
- * ({"provider": "quable", "instance": "acme", ...}). NULL gives none. Since 0.1.0.
+ * ({"provider": "acme", "instance": "main", ...}). NULL gives none. Since 0.1.0.
  */
 qauth_code qauth_engine_source_with_json(const qauth_engine *engine,
                                          const char *name,

@@ -214,8 +214,8 @@ pub(crate) struct CallArgs {
     after_long_help = "\
 Examples:
   qauth providers
-  qauth providers quable
-  qauth providers quable --toml > my-vendor.toml"
+  qauth providers oauth2
+  qauth providers oauth2 --toml > my-vendor.toml"
 )]
 pub(crate) struct ProvidersArgs {
     /// A provider, or a provider file (a path with / or .toml), which is checked

@@ -102,7 +102,7 @@ impl Engine {
         Ok(Engine(Arc::new(Inner { config, registry: Arc::new(Registry::new(core)) })))
     }
 
-    /// The source of a profile, or of a provider whose credentials are in the environment (`source("quantaprice")`).
+    /// The source of a profile, or of a provider whose credentials are in the environment (`source("acme")`).
     /// The same name gives the same source. Reads secrets, sends nothing.
     ///
     /// # Errors

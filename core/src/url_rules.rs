@@ -81,7 +81,7 @@ mod tests {
         // fault 4
         for fine in [
             "https://api.example.com/x/",
-            "http://127.0.0.1:8080/quable",
+            "http://127.0.0.1:8080/vendor",
             "http://[::1]:1/",
             "http://localhost/",
             "https://10.0.0.1",

@@ -1,0 +1,106 @@
+//! What happens to a source from outside: a rejected token, a reset, other keys, a secret file that changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::Source;
+use crate::clock::Moment;
+use crate::error::{Error, ErrorCode, Result};
+use crate::profile::Profile;
+use crate::provider::GrantKind;
+use crate::refresh::{Pause, PauseKind};
+use crate::token::Published;
+
+/// A token that lived this long was accepted for a while: its rejection starts a new count.
+const ACCEPTED_AFTER: Duration = Duration::from_secs(60);
+const MAX_REJECTION_PAUSE: Duration = Duration::from_secs(60);
+
+impl Source {
+    /// The API rejected the token of this generation. Acts only if that is still the current one.
+    pub(crate) fn invalidate(&self, generation: u64, access_token: Option<&str>) -> bool {
+        let now = self.core.clock.now();
+        let mut state = self.lock();
+        // The number alone could be another source's.
+        let rejected = |current: &Arc<Published>| {
+            current.generation == generation && access_token.is_none_or(|token| token == current.access_token())
+        };
+        let Some(current) = self.published.load_full().filter(rejected) else { return false };
+        self.published.store(None);
+        state.epoch += 1;
+        state.floor = state.floor.max(generation);
+        state.rejected = true;
+        let profile = self.profile.load();
+        if profile.grant == GrantKind::Static {
+            let error = Error::new(
+                ErrorCode::ReauthenticationRequired,
+                "the API rejected the configured token, and only a person can get another: put the new one into the profile",
+            );
+            state.pause = Some(Pause { until: Moment::never(), error, kind: PauseKind::Final });
+        } else if !profile.single_session() {
+            let young = now.since(&current.obtained) < ACCEPTED_AFTER;
+            state.rejections = if young { state.rejections.saturating_add(1) } else { 1 };
+            if state.rejections >= 2 {
+                let pause = Duration::from_secs(1 << (state.rejections - 2).min(6)).min(MAX_REJECTION_PAUSE);
+                let error = Error::new(
+                    ErrorCode::AccessDenied,
+                    "the API keeps rejecting fresh tokens: check that the profile's environment and permissions fit the API",
+                )
+                .with_retryable(true);
+                state.pause = Some(Pause { until: now.after(pause), error, kind: PauseKind::Transient });
+            }
+        }
+        // With no lock held: a subscriber may use this very source.
+        drop(state);
+        tracing::info!(profile = %profile.name, provider = profile.provider.name(), generation, "token rejected by the API");
+        true
+    }
+
+    /// Forgets remembered failures and pauses, here and in the store.
+    pub(crate) fn reset(&self) {
+        let mut state = self.lock();
+        state.pause = None;
+        state.rejections = 0;
+        state.forget = true;
+    }
+
+    /// Replaces keys of the profile; the token obtained with the old ones is not served any more.
+    pub(crate) fn update(&self, changes: &Map<String, Value>) -> Result<()> {
+        loop {
+            let seen = self.profile();
+            let updated = Arc::new(seen.updated(changes)?.named(self.core.store.naming_key()));
+            let mut state = self.lock();
+            if self.swap_profile(&seen, updated) {
+                self.published.store(None);
+                state.epoch += 1;
+                state.pause = None;
+                state.rejections = 0;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts the profile in place of the one that it was made from; `false`: that one is there no more. Under the lock.
+    fn swap_profile(&self, seen: &Arc<Profile>, profile: Arc<Profile>) -> bool {
+        let fits = Arc::ptr_eq(&self.profile.load(), seen);
+        if fits {
+            self.profile.store(profile);
+        }
+        fits
+    }
+
+    /// Where a `file:` secret has changed, the profile follows, and what was remembered of the old secret goes.
+    pub(super) fn reread_files(&self) -> bool {
+        let seen = self.profile();
+        let Some(profile) = seen.with_changed_files() else { return false };
+        let other = profile.fingerprint != seen.fingerprint;
+        let profile = Arc::new(profile.named(self.core.store.naming_key()));
+        let mut state = self.lock();
+        // Changed meanwhile: what is there now was made later.
+        if self.swap_profile(&seen, profile) && other {
+            state.pause = None;
+        }
+        other
+    }
+}
