@@ -67,7 +67,7 @@ dist: ## dist/NAME.tar.gz: what `install` installs, with licences and documents
 	rm -rf dist/$(NAME)
 	$(MAKE) install PROFILE=dist PREFIX=/ DESTDIR=dist/$(NAME)
 	sed -i 's|^prefix=.*|prefix=$${pcfiledir}/../..|' dist/$(NAME)/lib/pkgconfig/qauth.pc
-	cp README.md ABI.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE dist/$(NAME)/
+	cp -r README.md ARCHITECTURE.md ABI.md CHANGELOG.md SECURITY.md LICENSE-MIT LICENSE-APACHE docs dist/$(NAME)/
 	tar -C dist -czf dist/$(NAME).tar.gz $(NAME)
 	@echo dist/$(NAME).tar.gz
 
