@@ -105,3 +105,21 @@ fn what_cannot_work_is_refused_by_name() {
 fn a_mistake_in_the_syntax_names_its_line() {
     assert!(error("name = \"acme\"\n[grants").contains("line 2"));
 }
+
+/// The two files that the design page prints whole; the built-in ones add a line for listings.
+#[test]
+fn the_files_that_the_design_page_prints_work_as_printed() {
+    for name in ["quantaprice", "quartile"] {
+        let built_in = Provider::built_in(name).unwrap();
+        let printed: String = built_in
+            .source()
+            .lines()
+            .filter(|line| !line.starts_with("description"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_ne!(printed, built_in.source());
+        let provider = Provider::from_toml(&printed).unwrap();
+        assert_eq!(provider.operations().count(), 1);
+        assert!(provider.description().is_none());
+    }
+}
