@@ -74,6 +74,13 @@ static inline long sim_count(const char *vendor, const char *counter)
     return at ? atol(at + strlen(key)) : -1;
 }
 
+/* Waits until a counter is above a value: until a call that waits for its answer has reached the simulator. */
+static inline void sim_wait_above(const char *vendor, const char *counter, long before)
+{
+    while (sim_count(vendor, counter) <= before)
+        continue;
+}
+
 /* A configuration with a profile for each vendor, named after it, and more; `more` is put before. Static. */
 static inline const char *sim_profiles(const char *more)
 {

@@ -112,13 +112,13 @@ static void *wait_for_token(void *user_data)
 static void a_handle_can_go_on_another_thread_while_a_call_waits(qauth_engine *engine)
 {
     struct outcome outcome = {0, 0, 0, -1};
-    const struct timespec moment = {0, 100 * 1000 * 1000};
+    const long before = sim_count("quiqup", "token_requests");
     pthread_t thread;
 
     SUCCEEDS(qauth_source_update_json(source, "{\"client_id\": \"quiqup-client\"}", &error));
     sim_post("settings", "{\"vendor\": \"quiqup\", \"delay_ms\": 500}");
     CHECK(pthread_create(&thread, NULL, wait_for_token, &outcome) == 0);
-    nanosleep(&moment, NULL);
+    sim_wait_above("quiqup", "token_requests", before);
     qauth_source_free(source);
     qauth_engine_free(engine);
     pthread_join(thread, NULL);

@@ -317,19 +317,24 @@ fn what_is_not_http_is_a_protocol_fault_with_the_outcome_unknown() {
 #[test]
 fn bytes_beyond_the_content_length_are_not_part_of_the_answer_and_end_the_connection() {
     // fault 32
-    let server = Script::play(|listener| {
+    let (end, ended) = mpsc::channel();
+    let server = Script::play(move |listener| {
         for _ in 0..2 {
             let mut stream = listener.accept().unwrap().0;
             read_request(&mut stream);
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\n\r\n").unwrap();
             assert_eq!(read_request(&mut stream), "", "the connection is not used again");
+            end.send(()).unwrap();
         }
     });
     let transport = transport();
     runtime().block_on(async {
         for _ in 0..2 {
             assert_eq!(transport.send(post(&plain(server.port))).await.ok().unwrap().body, b"{}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // The server has seen the end of the connection.
+            while ended.try_recv().is_err() {
+                tokio::task::yield_now().await;
+            }
         }
     });
     server.done();
@@ -514,14 +519,16 @@ fn a_kept_connection_found_closed_is_replaced_once_without_the_caller_noticing()
 #[test]
 fn a_kept_connection_that_breaks_after_the_request_is_not_tried_again() {
     // fault 18
-    let server = Script::play(|listener| {
+    let (fail, failed) = mpsc::channel::<()>();
+    let server = Script::play(move |listener| {
         let mut stream = listener.accept().unwrap().0;
         read_request(&mut stream);
         stream.write_all(http("200 OK", "", "1").as_bytes()).unwrap();
         read_request(&mut stream);
         drop(stream);
+        // The call has ended: whatever it tried is in the listener's queue by now.
+        failed.recv().unwrap();
         listener.set_nonblocking(true).unwrap();
-        thread::sleep(Duration::from_millis(100));
         listener.accept().is_err()
     });
     let transport = transport();
@@ -529,6 +536,7 @@ fn a_kept_connection_that_breaks_after_the_request_is_not_tried_again() {
         assert!(transport.send(post(&plain(server.port))).await.is_ok());
         let fault = transport.send(post(&plain(server.port))).await.err().unwrap();
         assert_eq!((fault.code, fault.sent), (ErrorCode::Network, true));
+        fail.send(()).unwrap();
     });
     assert!(server.done(), "no second connection");
 }
