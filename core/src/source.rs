@@ -318,3 +318,6 @@ impl State {
         self.flight.as_ref().filter(|flight| flight.has_changed().is_ok())
     }
 }
+
+#[cfg(test)]
+mod tests;

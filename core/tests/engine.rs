@@ -264,7 +264,6 @@ fn what_a_server_repeats_of_a_token_never_reaches_an_error() {
 
 #[test]
 fn everybody_who_waits_for_a_renewal_hears_of_the_close() {
-    // fault 55: the renewal's task is dropped, as by a panic, and its slot and waiters with it.
     let bench = Bench::start();
     bench.settings(&serde_json::json!({"vendor": "quantaprice", "delay_ms": 5_000}));
     let engine = bench.engine("");

@@ -1,0 +1,69 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ring::hmac;
+
+use super::{Limit, Source};
+use crate::Engine;
+use crate::clock::Clock;
+use crate::config::TransportOptions;
+use crate::error::{ErrorCode, Result};
+use crate::record_name::RecordName;
+use crate::runtime::Core;
+use crate::store::{BoxFuture, MemoryStore, Owner, Record, Store, Swap};
+
+/// A memory store that panics once, in the middle of a renewal.
+struct PanicsOnce {
+    inner: MemoryStore,
+    armed: AtomicBool,
+}
+
+impl Store for PanicsOnce {
+    fn naming_key(&self) -> &hmac::Key {
+        self.inner.naming_key()
+    }
+
+    fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Arc<Record>>>> {
+        assert!(!self.armed.swap(false, Ordering::SeqCst), "the panic that this test is about");
+        self.inner.load(name)
+    }
+
+    fn compare_and_set<'a>(
+        &'a self,
+        name: &'a RecordName,
+        expected: u64,
+        record: Arc<Record>,
+    ) -> BoxFuture<'a, Result<Swap>> {
+        self.inner.compare_and_set(name, expected, record)
+    }
+
+    /// The lease of the renewal that died lapses at once here; elsewhere after ten seconds.
+    fn lease<'a>(&'a self, _name: &'a RecordName, _owner: &'a Owner) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async { Ok(true) })
+    }
+
+    fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>> {
+        self.inner.release(name, owner)
+    }
+}
+
+#[test]
+fn a_renewal_that_panics_tells_its_waiters_and_frees_its_slot() {
+    // fault 55
+    let sim = qauth_sim::Sim::start(qauth_sim::SimOptions::default()).unwrap();
+    let toml = format!(
+        "[profiles.p]\nprovider = \"quiqup\"\nbase_url = \"{}/quiqup\"\nclient_id = \"quiqup-client\"\nclient_secret = \"quiqup-secret-5f1c\"",
+        sim.url()
+    );
+    let profile = Engine::from_toml(&toml).unwrap().source("p").unwrap().inner().profile();
+    let store = PanicsOnce { inner: MemoryStore::new().unwrap(), armed: AtomicBool::new(true) };
+    let core = Core::new(Clock::system(), Box::new(store), TransportOptions::default(), 1 << 20).unwrap();
+    let source = Source::new(Arc::new(core), (*profile).clone());
+    let ask = || {
+        let until = Some(Instant::now() + Duration::from_secs(20));
+        crate::block::block_on(source.token(Limit { until, min_remaining: Duration::ZERO, blocking: true }))
+    };
+    assert_eq!(ask().map(drop).unwrap_err().code(), ErrorCode::Internal);
+    ask().map(drop).unwrap();
+}
