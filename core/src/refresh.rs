@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::clock::{Deadline, Moment};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode};
 use crate::profile::Profile;
 use crate::provider::{Grant, GrantKind};
 use crate::random::random_unit;
@@ -80,6 +80,8 @@ pub(crate) struct Brief {
     pub(crate) rejected: bool,
     /// What the store remembers of failures is cleared first.
     pub(crate) forget: bool,
+    /// Who takes the lease.
+    pub(crate) owner: Owner,
     /// The source's share of the spread (see [`WindowRules`]).
     pub(crate) spread: f64,
     /// What this source has lent, so that no server's text repeats it.
@@ -92,7 +94,6 @@ pub(crate) struct Renewal<'a> {
     profile: &'a Profile,
     brief: Brief,
     name: RecordName,
-    owner: Owner,
     deadline: Deadline,
     attempts: AtomicU32,
 }
@@ -100,16 +101,15 @@ pub(crate) struct Renewal<'a> {
 type Step<T> = std::result::Result<T, Failure>;
 
 impl<'a> Renewal<'a> {
-    pub(crate) fn new(core: &'a Core, profile: &'a Profile, brief: Brief) -> Result<Renewal<'a>> {
-        Ok(Renewal {
+    pub(crate) fn new(core: &'a Core, profile: &'a Profile, brief: Brief) -> Renewal<'a> {
+        Renewal {
             core,
             profile,
             name: profile.record_name(),
-            owner: core.running()?.new_owner(),
             deadline: core.clock.now().after(profile.timeout),
             attempts: AtomicU32::new(0),
             brief,
-        })
+        }
     }
 
     /// A token, written where it must be before anybody sees it; the rest of the writing is [`Renewal::finish`]'s.
@@ -124,7 +124,7 @@ impl<'a> Renewal<'a> {
         let keep = async {
             loop {
                 tokio::time::sleep(LEASE.mul_f64(0.3)).await;
-                let _ = self.core.store.lease(&self.name, &self.owner).await;
+                let _ = self.core.store.lease(&self.name, &self.brief.owner).await;
             }
         };
         tokio::select! {
@@ -158,7 +158,7 @@ impl<'a> Renewal<'a> {
     /// Waits for the lease; a sibling that holds it may bring the token meanwhile.
     async fn take_lease(&self) -> Step<Option<Obtained>> {
         loop {
-            if self.core.store.lease(&self.name, &self.owner).await? {
+            if self.core.store.lease(&self.name, &self.brief.owner).await? {
                 return Ok(None);
             }
             if let Some(adopted) = self.load().await?.and_then(|record| self.adoptable(&record)) {
@@ -297,7 +297,7 @@ impl<'a> Renewal<'a> {
         let mut request = request::token_request(self.profile, grant, refresh_token, sent.unix().as_millis())?;
         request.timeout = Some(self.deadline.left(&sent));
         // Time may have passed in pauses: nothing that cannot be undone is sent without the lease.
-        if self.durable_first() && !self.core.store.lease(&self.name, &self.owner).await? {
+        if self.durable_first() && !self.core.store.lease(&self.name, &self.brief.owner).await? {
             let lost = Error::new(ErrorCode::Store, "another party has taken over the right to renew this token");
             return Err(Failure { error: lost.with_retryable(true), verdict: Verdict::NotSent, remembered: None });
         }
@@ -540,7 +540,7 @@ impl<'a> Renewal<'a> {
     /// Gives the lease back; the last step.
     pub(crate) async fn finish(&self) {
         if self.profile.grant != GrantKind::Static {
-            let _ = self.core.store.release(&self.name, &self.owner).await;
+            let _ = self.core.store.release(&self.name, &self.brief.owner).await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! The private tokio runtime: lazily started, one worker, a fresh one after fork, joined in bounded time at close.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,8 @@ use crate::clock::Clock;
 use crate::config::TransportOptions;
 use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::{self, ForkCell};
-use crate::random::random_hex;
 use crate::schedule::Schedule;
-use crate::store::{Owner, Store};
+use crate::store::Store;
 use crate::transport::Transport;
 
 /// How long close waits for renewals that can simply be done again.
@@ -37,9 +36,6 @@ pub(crate) struct Running {
     pub(crate) schedule: Arc<Schedule>,
     runtime: Mutex<Option<tokio::runtime::Runtime>>,
     critical: Critical,
-    /// This process's part of every lease owner's name.
-    identity: String,
-    renewals: AtomicU64,
 }
 
 /// Counts the requests on the wire whose answers must not be lost.
@@ -130,14 +126,7 @@ impl Running {
             schedule,
             runtime: Mutex::new(Some(runtime)),
             critical: Critical::default(),
-            identity: random_hex(16),
-            renewals: AtomicU64::new(0),
         })
-    }
-
-    /// A lease owner that nobody else is, in this process or another.
-    pub(crate) fn new_owner(&self) -> Owner {
-        Owner(format!("{}-{}", self.identity, self.renewals.fetch_add(1, Ordering::Relaxed)))
     }
 
     pub(crate) fn critical(&self) -> CriticalGuard<'_> {

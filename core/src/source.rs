@@ -16,9 +16,10 @@ use crate::clock::Deadline;
 use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::ForkCell;
 use crate::profile::{Narrowing, Profile};
-use crate::random::random_unit;
+use crate::random::{random_hex, random_unit};
 use crate::refresh::{Pause, PauseKind};
 use crate::runtime::Core;
+use crate::store::Owner;
 use crate::token::Published;
 
 /// How long callers wait for the renewal of a token that is stale but still valid.
@@ -45,6 +46,8 @@ struct Local {
     /// Held by a renewal to its very end: the next one starts when the store is written and the lease given back, though
     /// its waiters are told earlier.
     turn: tokio::sync::Mutex<()>,
+    /// Who takes leases: one name per source and process, so that after a renewal that died the next one has its lease.
+    owner: Owner,
     /// 0.8 to 1.0, drawn per process: the children of one parent do not renew in one instant.
     spread: f64,
 }
@@ -306,6 +309,7 @@ impl Source {
         self.local.get_or_init(|| Local {
             state: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            owner: Owner(random_hex(16)),
             // Runs on a manual clock must repeat.
             spread: if self.core.clock.is_manual() { 1.0 } else { 1.0 - 0.2 * random_unit() },
         })

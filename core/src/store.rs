@@ -72,7 +72,7 @@ pub(crate) enum Swap {
     Lost(Option<Arc<Record>>),
 }
 
-/// Who holds a lease: unique per renewal.
+/// Who holds a lease: one source in one process, which renews one at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(pub(crate) String);
 

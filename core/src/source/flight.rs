@@ -51,10 +51,7 @@ impl Source {
             let profile = self.profile();
             let about = |error: Error| error.about(&profile.name, profile.provider.name());
             let (epoch, brief) = self.brief();
-            let renewal = match Renewal::new(&self.core, &profile, brief) {
-                Ok(renewal) => renewal,
-                Err(error) => return fail(about(error)),
-            };
+            let renewal = Renewal::new(&self.core, &profile, brief);
             match renewal.run().await {
                 Ok(mut obtained) => {
                     let published = obtained.published.clone();
@@ -113,6 +110,7 @@ impl Source {
             rejected: std::mem::take(&mut state.rejected),
             forget: std::mem::take(&mut state.forget),
             spread: self.local().spread,
+            owner: self.local().owner.clone(),
             lent: self.lent(),
         };
         (state.epoch, brief)
