@@ -12,33 +12,41 @@ use crate::url_rules;
 
 /// Everything that a request must carry, in order. Hold it no longer than the request: it has the token in it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Headers(Vec<(String, String)>);
+pub struct Headers {
+    pairs: Vec<(String, String)>,
+    generation: u64,
+}
 
 impl Headers {
     /// Name and value of each header.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.pairs.len()
     }
 
     /// Whether there are none; a token always makes one.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pairs.is_empty()
+    }
+
+    /// The generation of the token in them; what [`TokenSource::rejected`](crate::TokenSource::rejected) takes.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The name and value at `index`.
     pub fn get(&self, index: usize) -> Option<(&str, &str)> {
-        self.0.get(index).map(|(name, value)| (name.as_str(), value.as_str()))
+        self.pairs.get(index).map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
 impl std::fmt::Debug for Headers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.pairs.iter().map(|(name, _)| name)).finish()
     }
 }
 
@@ -46,14 +54,14 @@ impl std::fmt::Debug for Headers {
 pub(crate) fn headers(profile: &Profile, published: &Published, url: &Url, now_unix: Duration) -> Result<Headers> {
     check_host(profile, url)?;
     let attach = &profile.provider.definition().attach;
-    let mut headers = vec![(attach.header.clone(), published.header.clone())];
+    let mut pairs = vec![(attach.header.clone(), published.header.clone())];
     let scope = profile.scope(now_unix.as_millis());
     for (name, template) in &attach.headers {
         if let Some(value) = template.render(&scope, Place::Header)? {
-            headers.push((name.clone(), value));
+            pairs.push((name.clone(), value));
         }
     }
-    Ok(Headers(headers))
+    Ok(Headers { pairs, generation: published.generation })
 }
 
 /// Whether one constant header is all that this provider needs.

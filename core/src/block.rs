@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 struct Unpark(Thread);
 
@@ -27,6 +27,20 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 /// The same until `limit`; `None`: it was reached first.
 pub(crate) fn block_on_until<F: Future>(future: F, limit: Instant) -> Option<F::Output> {
     wait(future, Some(limit))
+}
+
+/// Waits on this thread for a call's result, and asks every so often whether to go on: for languages whose signal handlers
+/// run on the thread that waits. `None`: `go_on` said no, and the call is given up; a renewal under way goes on.
+pub fn block_on_while<F: Future>(future: F, every: Duration, mut go_on: impl FnMut() -> bool) -> Option<F::Output> {
+    let mut future = pin!(future);
+    loop {
+        if let Some(value) = wait(future.as_mut(), Some(Instant::now() + every)) {
+            return Some(value);
+        }
+        if !go_on() {
+            return None;
+        }
+    }
 }
 
 fn wait<F: Future>(future: F, limit: Option<Instant>) -> Option<F::Output> {

@@ -203,13 +203,18 @@ async fn send(source: &Arc<Source>, request: HttpRequest, limit: Limit, retry: R
     if response.status != 401 || retry == Retry::Never {
         return Ok(Answered { response, sent: vec![token] });
     }
-    source.invalidate(token.generation(), Some(token.access_token()));
-    if profile.grant == GrantKind::Static {
+    if !rejected(source, token.generation(), Some(token.access_token())) {
         return Ok(Answered { response, sent: vec![token] });
     }
     let fresh = Token::new(source.token(limit).await?);
     let response = send_with(source, &request, &fresh, limit).await?;
     Ok(Answered { response, sent: vec![token, fresh] })
+}
+
+/// A 401 has come: whether one more try with a new token makes sense.
+pub(crate) fn rejected(source: &Source, generation: u64, access_token: Option<&str>) -> bool {
+    source.invalidate(generation, access_token);
+    source.profile().grant != GrantKind::Static
 }
 
 async fn send_with(source: &Arc<Source>, request: &HttpRequest, token: &Token, limit: Limit) -> Result<HttpResponse> {

@@ -20,8 +20,14 @@ pub struct CompletionQueue(Arc<Shared>);
 
 struct Shared {
     jobs: Mutex<VecDeque<Job>>,
+    ready: Ready,
+}
+
+/// How the host hears that there is something to run.
+enum Ready {
     /// An eventfd: readable while jobs wait.
-    ready: OwnedFd,
+    Descriptor(OwnedFd),
+    Waker(Box<dyn Fn() + Send + Sync>),
 }
 
 impl CompletionQueue {
@@ -32,24 +38,38 @@ impl CompletionQueue {
     pub fn new() -> Result<CompletionQueue> {
         let ready = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)
             .map_err(|error| Error::new(ErrorCode::Internal, format!("no file descriptor for the queue: {error}")))?;
-        Ok(CompletionQueue(Arc::new(Shared { jobs: Mutex::default(), ready })))
+        Ok(CompletionQueue(Arc::new(Shared { jobs: Mutex::default(), ready: Ready::Descriptor(ready) })))
     }
 
-    /// Readable while there is something to run; for `poll`, `epoll` and event loops. Valid as long as the queue is.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.0.ready.as_fd()
+    /// An empty queue for a loop that is woken by a call instead of a descriptor. `waker` is called on a thread of the
+    /// engine when the first job waits; it may do no more than tell the loop to [`CompletionQueue::run`], and must not
+    /// block.
+    pub fn with_waker(waker: impl Fn() + Send + Sync + 'static) -> CompletionQueue {
+        CompletionQueue(Arc::new(Shared { jobs: Mutex::default(), ready: Ready::Waker(Box::new(waker)) }))
+    }
+
+    /// Readable while there is something to run; for `poll`, `epoll` and event loops. Valid as long as the queue is. `None`
+    /// for one with a waker.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0.ready {
+            Ready::Descriptor(ready) => Some(ready.as_fd()),
+            Ready::Waker(_) => None,
+        }
     }
 
     /// Runs what has come, in order, on this thread, without holding a lock; returns how many. Waits for the first one at
-    /// most this long; zero does not wait.
+    /// most this long; zero does not wait, nor does a queue with a waker.
     pub fn run(&self, wait: Duration) -> usize {
-        if !wait.is_zero() && self.is_empty() {
-            let limit = Timespec { tv_sec: wait.as_secs().min(86_400) as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
-            // A signal ends the wait early, as the host's own handlers expect.
-            let _ = poll(&mut [PollFd::new(&self.0.ready, PollFlags::IN)], Some(&limit));
+        if let Ready::Descriptor(ready) = &self.0.ready {
+            if !wait.is_zero() && self.is_empty() {
+                let seconds = wait.as_secs().min(86_400) as i64;
+                let limit = Timespec { tv_sec: seconds, tv_nsec: i64::from(wait.subsec_nanos()) };
+                // A signal ends the wait early, as the host's own handlers expect.
+                let _ = poll(&mut [PollFd::new(ready, PollFlags::IN)], Some(&limit));
+            }
+            let mut count = [0u8; 8];
+            let _ = rustix::io::read(ready, &mut count);
         }
-        let mut count = [0u8; 8];
-        let _ = rustix::io::read(&self.0.ready, &mut count);
         // What a job adds is run by the next call, so that a job that adds itself cannot keep us here.
         let jobs = std::mem::take(&mut *self.lock());
         let ran = jobs.len();
@@ -66,9 +86,17 @@ impl CompletionQueue {
 
     /// Adds a function to run.
     pub(crate) fn push(&self, job: impl FnOnce() + Send + 'static) {
-        self.lock().push_back(Box::new(job));
-        // Full counters are readable all the same.
-        let _ = rustix::io::write(&self.0.ready, &1u64.to_ne_bytes());
+        let first = {
+            let mut jobs = self.lock();
+            jobs.push_back(Box::new(job));
+            jobs.len() == 1
+        };
+        match &self.0.ready {
+            // Full counters are readable all the same.
+            Ready::Descriptor(ready) => drop(rustix::io::write(ready, &1u64.to_ne_bytes())),
+            Ready::Waker(wake) if first => wake(),
+            Ready::Waker(_) => {}
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Job>> {
@@ -155,6 +183,22 @@ mod tests {
         let me = std::thread::current().id();
         assert_eq!(*seen.lock().unwrap(), [(0, me), (1, me), (2, me)]);
         assert_eq!(queue.run(Duration::ZERO), 0);
+    }
+
+    #[test]
+    fn a_waker_is_called_once_for_what_one_run_will_find() {
+        let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = calls.clone();
+        let queue = CompletionQueue::with_waker(move || {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        });
+        for _ in 0..2 {
+            queue.push(|| {});
+            queue.push(|| {});
+            assert_eq!(queue.run(Duration::from_secs(60)), 2);
+        }
+        assert_eq!(calls.load(std::sync::atomic::Ordering::SeqCst), 2);
+        assert!(queue.fd().is_none());
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::de::{Deserializer, Error as _, Visitor};
 
+use crate::error::{Error, Result};
+
 /// Longer than any token lives; keeps arithmetic far from overflow.
 const LONGEST: f64 = 100.0 * 365.0 * 86_400.0;
 
@@ -12,6 +14,16 @@ const EXPECTED: &str = "expected a duration such as \"60s\", \"500ms\", \"5m\", 
 /// Seconds from a caller; refuses NaN, negative and absurd values.
 pub(crate) fn from_seconds(seconds: f64) -> Option<Duration> {
     (seconds.is_finite() && (0.0..=LONGEST).contains(&seconds)).then(|| Duration::from_secs_f64(seconds))
+}
+
+/// An argument in seconds, as languages with plain numbers give it.
+///
+/// # Errors
+/// `invalid_argument`, naming the argument, for NaN, a negative number and more than a century.
+pub fn duration_argument(name: &str, seconds: f64) -> Result<Duration> {
+    from_seconds(seconds).ok_or_else(|| {
+        Error::invalid_argument(format!("{name}: expected a number that is not negative, and less than a century"))
+    })
 }
 
 fn from_text(text: &str) -> Option<Duration> {

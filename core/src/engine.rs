@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use crate::block::block_on_until;
-use crate::config::{Config, Discovery, ProfileInput, check_profile_name, read_provider_file};
+use crate::config::{Config, Discovery, ProfileInput, Trust, check_profile_name, read_provider_file};
 use crate::duration;
 use crate::error::{Error, Result};
 use crate::profile::Profile;
@@ -81,6 +81,14 @@ impl Engine {
     /// `config`, naming section and field, never the value.
     pub fn from_json(text: &str) -> Result<Engine> {
         Engine::from_config(Config::from_json(text)?)
+    }
+
+    /// The same structure as a value.
+    ///
+    /// # Errors
+    /// `config`, naming section and field, never the value.
+    pub fn from_value(value: Value) -> Result<Engine> {
+        Engine::from_config(Config::from_value(value, Trust::default())?)
     }
 
     /// The process's own engine, made by [`Engine::discover`] at its first use.

@@ -46,10 +46,12 @@ mod url_rules;
 mod windows;
 
 pub use attach::Headers;
+pub use block::block_on_while;
 pub use call::{CallResult, Request, Response};
 pub use clock::Clock;
 pub use completion::{CompletionQueue, Pending};
 pub use config::Discovery;
+pub use duration::duration_argument;
 pub use engine::Engine;
 pub use error::{Error, ErrorCode, Result};
 pub use provider::{FieldInfo, OperationInfo, Provider};

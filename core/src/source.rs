@@ -3,7 +3,7 @@
 mod change;
 mod flight;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,9 @@ pub(crate) struct Source {
     profile: ArcSwap<Profile>,
     /// Empty before the first token and after an invalidation or close: a tombstone is an absent record.
     published: ArcSwapOption<Published>,
+    /// Only tokens with a larger generation count as new. A child of fork goes on from its parent's, so that within one
+    /// process a generation names one token of this source. Changed under the lock.
+    floor: AtomicU64,
     local: ForkCell<Local>,
     companion_headers: bool,
     closed: AtomicBool,
@@ -58,8 +61,6 @@ pub(crate) struct State {
     flight: Option<FlightWatch>,
     /// Rises with invalidate, update and close: a renewal begun before does not publish over them.
     epoch: u64,
-    /// Only tokens with a larger generation count as new.
-    floor: u64,
     /// The renewal to come answers a rejection by the API.
     rejected: bool,
     /// Tokens rejected in a row before they had lived a minute.
@@ -94,6 +95,7 @@ impl Source {
             companion_headers: attach::check_single_header(&profile).is_err(),
             profile: ArcSwap::from_pointee(profile.named(core.store.naming_key())),
             published: ArcSwapOption::empty(),
+            floor: AtomicU64::new(0),
             local: ForkCell::new(),
             closed: AtomicBool::new(false),
             core,

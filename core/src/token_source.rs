@@ -61,8 +61,7 @@ impl TokenSource {
 
     /// A cached token that needs no thought: not even about to be renewed. Never blocks, never starts anything.
     pub fn cached(&self) -> Option<Token> {
-        let guard = self.source.hot()?;
-        guard.as_ref().map(|published| Token::new(published.clone()))
+        self.with_cached(|token| token.to_token())
     }
 
     /// Lends the valid token to `use_it` without counting references: the fast path, flat over threads. Blocks like
@@ -79,6 +78,14 @@ impl TokenSource {
         }
         let token = self.token_blocking(TokenOptions::default())?;
         Ok(use_it(TokenRef(token.published())))
+    }
+
+    /// Lends the token like [`TokenSource::with_token`], from the cache alone. `None` where none is cached that needs no
+    /// thought. Never blocks, never starts anything.
+    #[inline]
+    pub fn with_cached<R>(&self, use_it: impl FnOnce(TokenRef<'_>) -> R) -> Option<R> {
+        let guard = self.source.hot()?;
+        guard.as_ref().map(|published| use_it(TokenRef(published)))
     }
 
     /// A valid token: cached, or by a renewal. On any executor, or none.
@@ -146,15 +153,13 @@ impl TokenSource {
         Ok(use_it(self.token_blocking(options)?.header_value()))
     }
 
-    /// Lends the header's value like [`TokenSource::with_header`], from the cache alone. `None` where none is cached that
-    /// needs no thought, and where one constant header is not enough. Never blocks, never starts anything.
+    /// The same for the header's value: `None` also where one constant header is not enough.
     #[inline]
-    pub fn with_cached_header<R>(&self, use_it: impl FnOnce(&str) -> R) -> Option<R> {
+    pub fn with_cached_header<R>(&self, use_it: impl FnOnce(TokenRef<'_>) -> R) -> Option<R> {
         if self.source.has_companion_headers() {
             return None;
         }
-        let guard = self.source.hot()?;
-        guard.as_ref().map(|published| use_it(&published.header))
+        self.with_cached(use_it)
     }
 
     /// The same as a text of its own.
@@ -274,6 +279,22 @@ impl TokenSource {
         Ok(completion::submit(running, queue, work, done))
     }
 
+    /// The same for [`TokenSource::headers`].
+    ///
+    /// # Errors
+    /// As [`TokenSource::token_queued`].
+    pub fn headers_queued(
+        &self,
+        method: String,
+        url: String,
+        options: TokenOptions,
+        queue: &CompletionQueue,
+        done: impl FnOnce(Result<Headers>) + Send + 'static,
+    ) -> Result<Pending> {
+        let source = self.clone();
+        self.queued(queue, async move { source.headers(&method, &url, options).await }, done)
+    }
+
     /// The API rejected this token. Acts only if it is still the current one; the next caller then gets a new one.
     /// Returns whether it acted.
     pub fn invalidate(&self, token: &Token) -> bool {
@@ -283,6 +304,20 @@ impl TokenSource {
     /// The same by the token's generation.
     pub fn invalidate_generation(&self, generation: u64) -> bool {
         self.source.invalidate(generation, None)
+    }
+
+    /// For those who send requests with a client of their own: the API answered 401 to one that carried the headers of this
+    /// generation. Invalidates it, and says whether to send the request once more with fresh headers: not where nothing
+    /// but a person can get another token.
+    pub fn rejected(&self, generation: u64) -> bool {
+        call::rejected(&self.source, generation, None)
+    }
+
+    /// Whether a request to `url` (a path below the API address, or a whole URL) may carry this profile's headers. A client
+    /// that follows a redirect drops them where it may not.
+    pub fn allows(&self, url: &str) -> bool {
+        let profile = self.source.profile();
+        attach::resolve(&profile, url).and_then(|url| attach::check_host(&profile, &url)).is_ok()
     }
 
     /// Forgets remembered failures and pauses: the next call tries again at once.
@@ -357,7 +392,7 @@ impl<T> Drop for AbortOnDrop<T> {
 
 /// A token that is only lent: what [`TokenSource::with_token`] gives.
 #[derive(Clone, Copy)]
-pub struct TokenRef<'a>(&'a Published);
+pub struct TokenRef<'a>(&'a Arc<Published>);
 
 impl TokenRef<'_> {
     /// The access token itself. Keep it out of logs.
@@ -370,8 +405,13 @@ impl TokenRef<'_> {
         &self.0.header
     }
 
-    /// Counts the tokens of this source upwards.
+    /// Counts the tokens of this source upwards: within one process it names one token, for values that are kept by it.
     pub fn generation(&self) -> u64 {
         self.0.generation
+    }
+
+    /// The token as a value that outlives the loan.
+    pub fn to_token(&self) -> Token {
+        Token::new(self.0.clone())
     }
 }

@@ -179,7 +179,7 @@ pub unsafe extern "C" fn qauth_queue_new(
 /// read nor closed. Valid until qauth_queue_free. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_queue_fd(queue: *const qauth_queue) -> c_int {
-    handle::peek(queue).map_or(-1, |queue| queue.core.fd().as_raw_fd())
+    handle::peek(queue).map_or(-1, |queue| queue.core.fd().map_or(-1, |fd| fd.as_raw_fd()))
 }
 
 /// Runs the callbacks that wait, in order, on this thread; waits for the first one at most timeout_ms (0: not at all;

@@ -109,7 +109,8 @@ pub unsafe extern "C" fn qauth_source_header(
     let hot = || {
         let buffer = handle::buffer(buffer, size, "buffer").ok()?;
         let needed_out = handle::out_if_wanted(needed_out, "needed_out").ok()?;
-        let (needed, fitted) = handle::peek(source)?.core.with_cached_header(|header| buffer.copy(header))?;
+        let (needed, fitted) =
+            handle::peek(source)?.core.with_cached_header(|token| buffer.copy(token.header_value()))?;
         fitted.then(|| needed_out.map(|place| place.write(needed)).unwrap_or_default())
     };
     guard_hot(error_out, hot, || {

@@ -1,6 +1,7 @@
 //! What happens to a source from outside: a rejected token, a reset, other keys, a secret file that changed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -29,7 +30,7 @@ impl Source {
         let Some(current) = self.published.load_full().filter(rejected) else { return false };
         self.published.store(None);
         state.epoch += 1;
-        state.floor = state.floor.max(generation);
+        self.floor.fetch_max(generation, Ordering::Relaxed);
         state.rejected = true;
         let profile = self.profile.load();
         if profile.grant == GrantKind::Static {

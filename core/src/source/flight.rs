@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
@@ -106,7 +107,7 @@ impl Source {
         let published = self.published.load();
         let generation = published.as_ref().map_or(0, |published| published.generation);
         let brief = Brief {
-            floor: state.floor.max(generation),
+            floor: self.floor.load(Ordering::Relaxed).max(generation),
             rejected: std::mem::take(&mut state.rejected),
             forget: std::mem::take(&mut state.forget),
             spread: self.local().spread,
@@ -119,7 +120,7 @@ impl Source {
     /// Publishes, unless the source was invalidated, updated or closed since `epoch`; then later tokens only count.
     fn publish(self: &Arc<Self>, published: &Arc<Published>, epoch: u64) -> bool {
         let mut state = self.lock();
-        state.floor = state.floor.max(published.generation);
+        self.floor.fetch_max(published.generation, Ordering::Relaxed);
         if state.epoch != epoch || self.is_closed() {
             return false;
         }

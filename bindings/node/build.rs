@@ -1,0 +1,5 @@
+//! Link options of a Node module.
+
+fn main() {
+    napi_build::setup();
+}
