@@ -141,9 +141,7 @@ impl TokenSource {
     /// `unsupported` where one constant header is not enough; else as [`TokenSource::token`].
     #[inline]
     pub fn with_header<R>(&self, options: TokenOptions, use_it: impl FnOnce(&str) -> R) -> Result<R> {
-        if self.source.has_companion_headers() {
-            self.about(attach::check_single_header(&self.source.profile()))?;
-        }
+        self.check_single_header()?;
         if options.min_remaining.is_zero()
             && let Some(guard) = self.source.hot()
             && let Some(published) = guard.as_ref()
@@ -151,6 +149,18 @@ impl TokenSource {
             return Ok(use_it(&published.header));
         }
         Ok(use_it(self.token_blocking(options)?.header_value()))
+    }
+
+    /// Whether [`TokenSource::header`] and its like can serve this profile.
+    ///
+    /// # Errors
+    /// `unsupported` where one constant header is not enough.
+    #[inline]
+    pub fn check_single_header(&self) -> Result<()> {
+        match self.source.has_companion_headers() {
+            true => self.about(attach::check_single_header(&self.source.profile())),
+            false => Ok(()),
+        }
     }
 
     /// The same for the header's value: `None` also where one constant header is not enough.
@@ -311,6 +321,14 @@ impl TokenSource {
     /// but a person can get another token.
     pub fn rejected(&self, generation: u64) -> bool {
         call::rejected(&self.source, generation, None)
+    }
+
+    /// The whole URL of a path below the API address; a whole URL as it is, whatever its host.
+    ///
+    /// # Errors
+    /// `invalid_argument` for what is neither; `config` where the profile has no API address.
+    pub fn resolve(&self, target: &str) -> Result<String> {
+        self.about(attach::resolve(&self.source.profile(), target).map(String::from))
     }
 
     /// Whether a request to `url` (a path below the API address, or a whole URL) may carry this profile's headers. A client

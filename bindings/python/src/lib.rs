@@ -1,1 +1,41 @@
-//! The native module of the Python package.
+//! The native module of the Python package, `qauth._qauth`: each function converts, makes one call of `qauth-core`, and
+//! converts back. What is in Python only (exceptions, adapters, the coroutines) lies in `python/qauth`.
+
+mod asyncio;
+mod convert;
+mod engine;
+mod error;
+mod kept;
+mod ready;
+mod response;
+mod source;
+mod token;
+mod wait;
+
+use std::ffi::OsString;
+
+use pyo3::prelude::*;
+
+#[cfg(Py_GIL_DISABLED)]
+compile_error!("the interpreter lock guards what this module keeps (see kept.rs); free-threaded Python is not supported yet");
+
+/// Runs the command line; returns the exit status.
+#[pyfunction]
+fn cli(py: Python<'_>, argv: Vec<OsString>) -> u8 {
+    py.detach(|| qauth_cli::run(argv))
+}
+
+/// The native half of the package `qauth`.
+#[pymodule(gil_used = true)]
+fn _qauth(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", qauth_core::VERSION)?;
+    module.add("CODES", qauth_core::ErrorCode::ALL.iter().map(|code| code.name()).collect::<Vec<_>>())?;
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<source::TokenSource>()?;
+    module.add_class::<token::Token>()?;
+    module.add_class::<response::Response>()?;
+    module.add_class::<asyncio::Queue>()?;
+    module.add_class::<asyncio::Call>()?;
+    module.add_class::<asyncio::Pending>()?;
+    module.add_function(wrap_pyfunction!(cli, module)?)
+}

@@ -1,0 +1,208 @@
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from os import PathLike
+from types import TracebackType
+from typing import Any, Final, TypeAlias, final
+
+from requests.auth import AuthBase
+
+from ._headers import RequestHeaders, ResponseHeaders
+
+_Seconds: TypeAlias = float | timedelta
+_Pairs: TypeAlias = Mapping[str, str | float] | Iterable[tuple[str, str | float]]
+
+__version__: Final[str]
+CODES: Final[list[str]]
+
+@final
+class Engine:
+    """One per process as a rule: owns the connections, the store and the sources.
+
+    ``Engine(config)`` takes the structure of qauth.toml as a mapping; ``Engine()`` has providers alone, whose credentials
+    come from the environment. It starts nothing before the first token is obtained. As a context manager it closes at the
+    end.
+    """
+
+    def __new__(cls, config: Mapping[str, Any] | None = None, /) -> Engine: ...
+    @staticmethod
+    def discover() -> Engine:
+        """The configuration that is found: QAUTH_CONFIG, then the XDG folder; none is fine."""
+    @staticmethod
+    def from_file(path: str | PathLike[str], /) -> Engine:
+        """A qauth.toml, or JSON of the same structure where the name ends in ".json"."""
+    @staticmethod
+    def from_toml(text: str, /) -> Engine:
+        """The text of a qauth.toml."""
+    @staticmethod
+    def from_json(text: str, /) -> Engine:
+        """The same structure as JSON text."""
+    @staticmethod
+    def shared() -> Engine:
+        """The process's own engine, made by ``discover`` at its first use."""
+    def source(self, name: str, /, **overrides: Any) -> TokenSource:
+        """The source of a profile, or of a provider whose credentials are in the environment. Sends nothing."""
+    def remove(self, name: str, /) -> bool:
+        """Forgets a profile's source: its handles raise ClosedError. Returns whether there was one."""
+    def profiles(self) -> list[str]:
+        """The names of the configuration's profiles, in its order."""
+    def advance(self, seconds: _Seconds, /) -> None:
+        """Moves a manual clock (testing.clock = "manual") forward, and returns when the renewals due have ended."""
+    def close(self) -> None:
+        """Ends the engine: calls that wait and all later ones raise ClosedError. Takes at most 1 s, rarely 2."""
+    def __enter__(self) -> Engine: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+    def __aenter__(self) -> Awaitable[Engine]: ...
+    def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> Awaitable[None]: ...
+
+@final
+class TokenSource:
+    """The live object of one profile: a valid token whenever it is asked for one, or a clear error.
+
+    Any thread, any number at once. A call blocks only when it must, without the interpreter lock, at most for its
+    ``timeout`` (seconds or a timedelta; the profile's own unless given, 30 s by default; 0: cached tokens only).
+    """
+
+    @property
+    def profile(self) -> str: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def api_base_url(self) -> str | None:
+        """Where paths of API calls begin; None for a profile without an API address."""
+    @property
+    def header_name(self) -> str:
+        """The name of the header that carries the token, "Authorization" as a rule."""
+    def token(self, *, timeout: _Seconds | None = None, min_remaining: _Seconds | None = None) -> Token:
+        """A valid token, cached or new. ``min_remaining``: for how many seconds it must still be good."""
+    def token_async(
+        self, *, timeout: _Seconds | None = None, min_remaining: _Seconds | None = None
+    ) -> Coroutine[Any, Any, Token]:
+        """The same for asyncio: one descriptor per loop, no thread per waiter."""
+    def header(self) -> str:
+        """The value of the one header that carries the token, for instance "Bearer eyJ…".
+
+        Raises UnsupportedError where a request needs more than one constant header: ``headers`` is for all.
+        """
+    def header_async(self) -> Coroutine[Any, Any, str]: ...
+    def headers(
+        self, method: str, url: str, *, timeout: _Seconds | None = None, min_remaining: _Seconds | None = None
+    ) -> RequestHeaders:
+        """Everything that a request to ``url`` must carry: a path below the API address, or a URL on one of its hosts."""
+    def headers_async(
+        self, method: str, url: str, *, timeout: _Seconds | None = None, min_remaining: _Seconds | None = None
+    ) -> Coroutine[Any, Any, RequestHeaders]: ...
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        query: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        body: bytes | str | None = None,
+        timeout: _Seconds | None = None,
+    ) -> Response:
+        """Calls the API with the token attached. Every status is a response.
+
+        A 401 leads to one new token and one more try; a redirect is returned, never followed.
+        """
+    def request_async(
+        self,
+        method: str,
+        target: str,
+        *,
+        query: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        body: bytes | str | None = None,
+        timeout: _Seconds | None = None,
+    ) -> Coroutine[Any, Any, Response]: ...
+    def call(
+        self, operation: str, parameters: Mapping[str, Any] | None = None, *, timeout: _Seconds | None = None
+    ) -> Any:
+        """Runs an operation that the provider file declares, and gives its parsed result; refusals are errors too."""
+    def call_async(
+        self, operation: str, parameters: Mapping[str, Any] | None = None, *, timeout: _Seconds | None = None
+    ) -> Coroutine[Any, Any, Any]: ...
+    def invalidate(self, token: Token, /) -> bool:
+        """The API rejected this token. Acts only if it is still the current one. Returns whether it acted."""
+    def reset(self) -> None:
+        """Forgets remembered failures and pauses: the next call tries again at once."""
+    def update(self, **changes: Any) -> None:
+        """Replaces keys of the profile, for instance a secret. Tokens of the old ones are not served any more."""
+    def scoped(
+        self, *, scope: str | None = None, audience: str | None = None, resource: str | None = None
+    ) -> TokenSource:
+        """A source of the same profile whose tokens are narrowed."""
+    def requests_auth(self) -> AuthBase:
+        """For requests: ``requests.get(url, auth=source.requests_auth())``."""
+    def _rejected(self, generation: int, /) -> bool: ...
+    def _allows(self, url: str, /) -> bool: ...
+
+@final
+class Token:
+    """A valid access token, as a value that does not change. Neither ``repr`` nor ``str`` shows it."""
+
+    @property
+    def access_token(self) -> str:
+        """The access token itself (RFC 6749 1.4). Keep it out of logs."""
+    @property
+    def token_type(self) -> str:
+        """How the API wants it, "Bearer" as a rule (RFC 6749 7.1)."""
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it ends, in UTC; None for a token without an end."""
+    @property
+    def expires_in(self) -> float | None:
+        """How many seconds it is still valid: 0.0 once it has ended, None for a token without an end."""
+    @property
+    def scope(self) -> str | None:
+        """The scopes the server granted, if it said so (RFC 6749 3.3)."""
+    @property
+    def extras(self) -> dict[str, Any]:
+        """Further members of the answer that the provider file keeps."""
+    @property
+    def generation(self) -> int:
+        """Counts the tokens of its source upwards."""
+    @property
+    def header_value(self) -> str:
+        """The value for the header that carries it, for instance "Bearer eyJ…"."""
+
+@final
+class Response:
+    """What the API answered, whatever the status."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def ok(self) -> bool:
+        """Whether the status is below 400."""
+    @property
+    def headers(self) -> ResponseHeaders: ...
+    @property
+    def body(self) -> bytes:
+        """The bytes, decompressed."""
+    def text(self) -> str:
+        """The body as UTF-8; what is none becomes U+FFFD."""
+    def json(self) -> Any:
+        """The body as JSON; raises ValueError where it is none."""
+    def raise_for_status(self) -> None:
+        """Raises the qauth.Error that a status of 400 or more stands for."""
+
+@final
+class Queue:
+    def __new__(cls) -> Queue: ...
+    def fileno(self) -> int: ...
+    def run(self) -> None: ...
+
+@final
+class Pending:
+    def cancel(self) -> None: ...
+
+@final
+class Call:
+    def begin(self, queue: Queue, future: Any) -> Pending: ...
+
+def cli(argv: Sequence[str]) -> int: ...

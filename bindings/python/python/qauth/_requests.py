@@ -1,0 +1,87 @@
+"""The adapter for requests: ``requests.get(url, auth=source.requests_auth())``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from requests import PreparedRequest, Response
+from requests.auth import AuthBase
+from requests.compat import urljoin
+from requests.exceptions import UnrewindableBodyError
+from requests.utils import rewind_body
+
+from ._qauth import TokenSource
+
+
+class QauthAuth(AuthBase):
+    """Attaches a source's headers to a request; answers a 401 with one new token and one more try.
+
+    May be set on a session and used by any number of threads. Hosts that are not the profile's are refused before
+    anything is sent.
+    """
+
+    def __init__(self, source: TokenSource) -> None:
+        self._source = source
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.register_hook("response", _Attached(self._source, request).on_response)
+        return request
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, QauthAuth) and self._source is other._source
+
+    def __hash__(self) -> int:
+        return hash((QauthAuth, id(self._source)))
+
+    def __repr__(self) -> str:
+        return f"<requests auth of {self._source!r}>"
+
+
+class _Attached:
+    """The headers of one request, along its retry and its redirects."""
+
+    def __init__(self, source: TokenSource, request: PreparedRequest) -> None:
+        self._source = source
+        self._may_retry = True
+        self._attach(request)
+
+    def _attach(self, request: PreparedRequest) -> None:
+        self._headers = self._source.headers(str(request.method), str(request.url))
+        request.headers.update(self._headers)
+
+    def on_response(self, response: Response, **options: Any) -> Response:
+        """requests calls this with each response, before it follows a redirect."""
+        request = response.request
+        if response.status_code == 401 and self._may_retry and self._carried_by(request):
+            self._may_retry = False
+            if self._source._rejected(self._headers.generation) and _rewound(request):
+                response = self._again(response, **options)
+        if response.is_redirect and not self._source._allows(urljoin(str(response.url), response.headers["location"])):
+            # The next request is a copy of this one, and of itself requests drops Authorization alone.
+            for name in self._headers:
+                request.headers.pop(name, None)
+        return response
+
+    def _carried_by(self, request: PreparedRequest) -> bool:
+        return all(request.headers.get(name) == value for name, value in self._headers.items())
+
+    def _again(self, response: Response, **options: Any) -> Response:
+        request = response.request
+        # The connection goes back to its pool when the body has been read.
+        response.content
+        response.close()
+        self._attach(request)
+        again: Response = response.connection.send(request, **options)  # type: ignore[attr-defined]
+        again.history.append(response)
+        return again
+
+
+def _rewound(request: PreparedRequest) -> bool:
+    """Whether the body can be sent once more; where it is a file, it is at its beginning again."""
+    if request.body is None or isinstance(request.body, (bytes, str)):
+        return True
+    try:
+        rewind_body(request)
+    except UnrewindableBodyError:
+        return False
+    return True

@@ -1,0 +1,128 @@
+//! Calls that asyncio awaits: their results come back through one descriptor per loop, without a thread per waiter.
+
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use qauth_core::CompletionQueue;
+
+use crate::error::{checked, raised};
+
+/// The finished calls of one event loop. `qauth._asyncio` makes it and watches its descriptor.
+#[pyclass(frozen, module = "qauth._qauth")]
+pub(crate) struct Queue(CompletionQueue);
+
+#[pymethods]
+impl Queue {
+    #[new]
+    fn new(py: Python<'_>) -> PyResult<Queue> {
+        checked(py, CompletionQueue::new).map(Queue)
+    }
+
+    /// Readable while calls wait to be settled.
+    fn fileno(&self) -> i32 {
+        self.0.fd().map_or(-1, |fd| fd.as_raw_fd())
+    }
+
+    /// Settles what is done; for the loop's reader.
+    fn run(&self) {
+        self.0.run(Duration::ZERO);
+    }
+}
+
+/// The future of a call. Empty once it is settled or given up: a call that is done after its loop has ended must not keep
+/// that loop alive.
+#[derive(Clone)]
+struct Slot(Arc<Mutex<Option<Py<PyAny>>>>);
+
+impl Slot {
+    fn take(&self) -> Option<Py<PyAny>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A call under way.
+#[pyclass(frozen, module = "qauth._qauth")]
+pub(crate) struct Pending {
+    future: Slot,
+    call: Mutex<Option<qauth_core::Pending>>,
+}
+
+#[pymethods]
+impl Pending {
+    /// Gives the call up; a renewal under way goes on.
+    fn cancel(&self) {
+        drop(self.future.take());
+        if let Some(call) = self.call.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            call.cancel();
+        }
+    }
+}
+
+/// The function that core runs with a call's result, on the loop's thread.
+pub(crate) type Done<T> = Box<dyn FnOnce(qauth_core::Result<T>) + Send>;
+
+type Begin = Box<dyn FnOnce(Python<'_>, &Queue, Py<PyAny>) -> PyResult<Pending> + Send>;
+
+/// A call that has not begun: it does when its coroutine first runs, for only then is the loop known.
+#[pyclass(frozen, module = "qauth._qauth")]
+pub(crate) struct Call(Mutex<Option<Begin>>);
+
+#[pymethods]
+impl Call {
+    /// Begins it; its result settles `future` when the queue runs.
+    fn begin(&self, py: Python<'_>, queue: &Queue, future: Py<PyAny>) -> PyResult<Pending> {
+        let begin = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let begin = begin.ok_or_else(|| PyRuntimeError::new_err("the call has begun already"))?;
+        begin(py, queue, future)
+    }
+}
+
+/// A coroutine for the call that `start` begins, with the result that `convert` makes.
+pub(crate) fn coroutine<'py, T: 'static>(
+    py: Python<'py>,
+    convert: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+    start: impl FnOnce(&CompletionQueue, Done<T>) -> qauth_core::Result<qauth_core::Pending> + Send + 'static,
+) -> PyResult<Bound<'py, PyAny>> {
+    static RESULT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let begin: Begin = Box::new(move |py, queue, future| {
+        let slot = Slot(Arc::new(Mutex::new(Some(future))));
+        let done = settling(slot.clone(), convert);
+        let call = checked(py, || start(&queue.0, done))?;
+        Ok(Pending { future: slot, call: Mutex::new(Some(call)) })
+    });
+    RESULT.import(py, "qauth._asyncio", "result")?.call1((Call(Mutex::new(Some(begin))),))
+}
+
+/// Settles the slot's future, if it still waits.
+fn settling<T: 'static>(
+    slot: Slot,
+    convert: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+) -> Done<T> {
+    Box::new(move |result| {
+        Python::attach(|py| {
+            let Some(future) = slot.take() else { return };
+            let result = match result {
+                Ok(value) => convert(py, value),
+                Err(error) => Err(raised(py, &error)),
+            };
+            if let Err(error) = settle(future.bind(py), result) {
+                error.write_unraisable(py, Some(future.bind(py)));
+            }
+        });
+    })
+}
+
+fn settle(future: &Bound<'_, PyAny>, result: PyResult<Py<PyAny>>) -> PyResult<()> {
+    if future.call_method0("done")?.is_truthy()? {
+        return Ok(());
+    }
+    match result {
+        Ok(value) => future.call_method1("set_result", (value,))?,
+        Err(error) => future.call_method1("set_exception", (error,))?,
+    };
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! `qauth.Engine`.
+
+use std::path::PathBuf;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde_json::Value;
+
+use crate::convert::{self, Seconds};
+use crate::error::checked;
+use crate::source::TokenSource;
+
+/// One per process as a rule: owns the connections, the store and the sources.
+///
+/// `Engine(config)` takes the structure of qauth.toml as a mapping; `Engine()` has providers alone, whose credentials come
+/// from the environment. It starts nothing before the first token is obtained. As a context manager it closes at the end.
+#[pyclass(frozen, weakref, module = "qauth")]
+pub(crate) struct Engine(qauth_core::Engine);
+
+/// Reads files, which may be slow: without the interpreter lock.
+fn made(
+    py: Python<'_>,
+    make: impl FnOnce() -> qauth_core::Result<qauth_core::Engine> + Send,
+) -> PyResult<Engine> {
+    checked(py, || py.detach(make)).map(Engine)
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    #[pyo3(signature = (config=None, /))]
+    fn new(py: Python<'_>, config: Option<&Bound<'_, PyAny>>) -> PyResult<Engine> {
+        match config {
+            Some(config) => {
+                let config = Value::Object(convert::object(config, "config")?);
+                made(py, || qauth_core::Engine::from_value(config))
+            }
+            None => made(py, qauth_core::Engine::new),
+        }
+    }
+
+    /// The configuration that is found: QAUTH_CONFIG, then qauth/qauth.toml and qauth/profiles.d/*.toml in the XDG folder;
+    /// none is fine.
+    #[staticmethod]
+    fn discover(py: Python<'_>) -> PyResult<Engine> {
+        made(py, qauth_core::Engine::discover)
+    }
+
+    /// A qauth.toml, or JSON of the same structure where the name ends in ".json".
+    #[staticmethod]
+    #[pyo3(signature = (path, /))]
+    fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Engine> {
+        made(py, || qauth_core::Engine::from_file(path))
+    }
+
+    /// The text of a qauth.toml.
+    #[staticmethod]
+    #[pyo3(signature = (text, /))]
+    fn from_toml(py: Python<'_>, text: &str) -> PyResult<Engine> {
+        made(py, || qauth_core::Engine::from_toml(text))
+    }
+
+    /// The same structure as JSON text.
+    #[staticmethod]
+    #[pyo3(signature = (text, /))]
+    fn from_json(py: Python<'_>, text: &str) -> PyResult<Engine> {
+        made(py, || qauth_core::Engine::from_json(text))
+    }
+
+    /// The process's own engine, made by `discover` at its first use.
+    #[staticmethod]
+    fn shared(py: Python<'_>) -> PyResult<Engine> {
+        made(py, qauth_core::Engine::shared)
+    }
+
+    /// The source of a profile, or of a provider whose credentials are in the environment; keywords stand over the
+    /// profile's keys. The same name and keywords give the same source. Sends nothing.
+    #[pyo3(signature = (name, /, **overrides))]
+    pub(crate) fn source(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        overrides: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<TokenSource> {
+        let overrides = convert::keywords(overrides)?;
+        checked(py, || py.detach(|| self.0.source_with(name, &overrides))).map(TokenSource::new)
+    }
+
+    /// Forgets a profile's source: its handles raise ClosedError from now on. Returns whether there was one.
+    #[pyo3(signature = (name, /))]
+    fn remove(&self, name: &str) -> bool {
+        self.0.remove(name)
+    }
+
+    /// The names of the configuration's profiles, in its order.
+    fn profiles(&self) -> Vec<String> {
+        self.0.profiles().map(str::to_owned).collect()
+    }
+
+    /// Moves a manual clock (testing.clock = "manual") forward and returns when the renewals that came due have ended.
+    #[pyo3(signature = (seconds, /))]
+    fn advance(&self, py: Python<'_>, seconds: Seconds) -> PyResult<()> {
+        checked(py, || py.detach(|| self.0.advance(seconds.0)))
+    }
+
+    /// Ends the engine: calls that wait and all later ones raise ClosedError. Takes at most 1 s, or 2 s while an answer that
+    /// must not be lost is on the wire. More calls do nothing.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.0.close());
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) {
+        self.close(py);
+    }
+
+    fn __aenter__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("qauth._asyncio")?.call_method1("entered", (slf,))
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __aexit__<'py>(slf: Bound<'py, Self>, _exception: &Bound<'_, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("qauth._asyncio")?.call_method1("closed", (slf,))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<qauth.Engine {:?}>", self.0)
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err("an Engine is not pickled: make one in the process that uses it"))
+    }
+}

@@ -1,0 +1,39 @@
+//! Errors of core as exceptions of `qauth._errors`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+use qauth_core::{Error, ErrorCode};
+
+/// The exception for an error: the class of its code, with everything the error knows as attributes.
+pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
+    instance(py, error).map_or_else(|failed| failed, PyErr::from_value)
+}
+
+fn instance<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
+    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let make = MAKE.import(py, "qauth._errors", "of_code")?;
+    let fields = PyDict::new(py);
+    fields.set_item("message", error.message())?;
+    fields.set_item("profile", error.profile())?;
+    fields.set_item("provider", error.provider())?;
+    fields.set_item("status", error.status())?;
+    fields.set_item("server_error", error.server_error())?;
+    fields.set_item("server_error_description", error.server_error_description())?;
+    fields.set_item("retryable", error.retryable())?;
+    fields.set_item("retry_after", error.retry_after().map(|after| after.as_secs_f64()))?;
+    make.call((error.code().name(), error.to_string()), Some(&fields))
+}
+
+/// One call of core. A panic becomes `InternalError`: PyO3's own exception for it is none that `except Exception` catches.
+pub(crate) fn checked<T>(py: Python<'_>, call: impl FnOnce() -> qauth_core::Result<T>) -> PyResult<T> {
+    // Nothing of ours is used after a panic but what core keeps whole itself.
+    let result = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(panicked()));
+    result.map_err(|error| raised(py, &error))
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorCode::Internal, "qauth met a fault of its own; please report this")
+}

@@ -1,0 +1,356 @@
+//! `qauth.TokenSource`.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString};
+use qauth_core::{CallResult, Headers, Request};
+
+use crate::asyncio::coroutine;
+use crate::convert::{self, Body, Pairs, Seconds, options};
+use crate::error::checked;
+use crate::kept::{Kept, KeptCell};
+use crate::ready;
+use crate::response::Response;
+use crate::token::Token;
+use crate::wait::wait;
+
+/// The live object of one profile: a valid token whenever it is asked for one, or a clear error.
+///
+/// Any thread, any number at once. A call blocks only when it must, without the interpreter lock, at most for its `timeout`
+/// (seconds or a timedelta; the profile's own unless given, 30 s by default; 0: cached tokens only).
+#[pyclass(frozen, weakref, module = "qauth")]
+pub(crate) struct TokenSource {
+    source: qauth_core::TokenSource,
+    kept: Arc<KeptCell>,
+}
+
+impl TokenSource {
+    pub(crate) fn new(source: qauth_core::TokenSource) -> TokenSource {
+        TokenSource { source, kept: Arc::default() }
+    }
+
+    /// The cached token in one of its forms; `None` where a call has to think or to wait.
+    #[inline]
+    fn cached<T>(&self, py: Python<'_>, form: fn(&Kept) -> &Py<T>) -> Option<Py<T>> {
+        let generation = self.source.with_cached(|token| token.generation())?;
+        self.kept.get(py, generation, form).or_else(|| {
+            let kept = Kept::new(py, self.source.cached()?).ok()?;
+            let value = form(&kept).clone_ref(py);
+            self.kept.put(py, kept);
+            Some(value)
+        })
+    }
+}
+
+/// The token as Python has it: the one that is kept, or a new object that is kept from now on.
+fn kept(py: Python<'_>, cell: &KeptCell, token: qauth_core::Token) -> PyResult<Py<Token>> {
+    if let Some(token) = cell.get(py, token.generation(), |kept| &kept.token) {
+        return Ok(token);
+    }
+    let kept = Kept::new(py, token)?;
+    let token = kept.token.clone_ref(py);
+    cell.put(py, kept);
+    Ok(token)
+}
+
+/// A `dict` whose `repr` hides the values, and which knows its token's generation.
+fn request_headers(py: Python<'_>, headers: &Headers) -> PyResult<Py<PyAny>> {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let dict = CLASS.import(py, "qauth._headers", "RequestHeaders")?.call1((headers.generation(),))?;
+    headers.iter().try_for_each(|(name, value)| dict.set_item(name, value))?;
+    Ok(dict.unbind())
+}
+
+fn request(
+    py: Python<'_>,
+    method: String,
+    target: String,
+    query: Option<Pairs>,
+    headers: Option<Pairs>,
+    body: Option<Body>,
+    timeout: Option<Seconds>,
+) -> PyResult<Request> {
+    let timeout = options(py, timeout, None)?.timeout;
+    let pairs = |given: Option<Pairs>| given.map(|pairs| pairs.0).unwrap_or_default();
+    Ok(Request {
+        method,
+        target,
+        query: pairs(query),
+        headers: pairs(headers),
+        body: body.map(|body| body.0),
+        timeout,
+    })
+}
+
+fn parameters(given: Option<&Bound<'_, PyAny>>) -> PyResult<serde_json::Map<String, serde_json::Value>> {
+    given.map_or_else(|| Ok(serde_json::Map::new()), |given| convert::object(given, "parameters"))
+}
+
+fn result(py: Python<'_>, result: CallResult) -> PyResult<Py<PyAny>> {
+    convert::python(py, result.value()).map(Bound::unbind)
+}
+
+#[pymethods]
+impl TokenSource {
+    /// The profile's name.
+    #[getter]
+    fn profile(&self) -> String {
+        self.source.profile()
+    }
+
+    /// The provider's name.
+    #[getter]
+    fn provider(&self) -> String {
+        self.source.provider().name().to_owned()
+    }
+
+    /// Where paths of API calls begin; None for a profile without an API address.
+    #[getter]
+    fn api_base_url(&self) -> Option<String> {
+        self.source.api_base_url()
+    }
+
+    /// The name of the header that carries the token, "Authorization" as a rule.
+    #[getter]
+    fn header_name(&self) -> String {
+        self.source.header_name()
+    }
+
+    /// A valid token, cached or new. `min_remaining`: for how many seconds it must still be good.
+    #[pyo3(signature = (*, timeout=None, min_remaining=None))]
+    fn token(
+        &self,
+        py: Python<'_>,
+        timeout: Option<Seconds>,
+        min_remaining: Option<Seconds>,
+    ) -> PyResult<Py<Token>> {
+        if timeout.is_none()
+            && min_remaining.is_none()
+            && let Some(token) = self.cached(py, |kept| &kept.token)
+        {
+            return Ok(token);
+        }
+        let options = options(py, timeout, min_remaining)?;
+        let token = wait(py, self.source.token(options))?;
+        kept(py, &self.kept, token)
+    }
+
+    /// The same for asyncio: one descriptor per loop, no thread per waiter. Cancelling the task gives up this wait only.
+    #[pyo3(signature = (*, timeout=None, min_remaining=None))]
+    fn token_async(
+        &self,
+        py: Python<'_>,
+        timeout: Option<Seconds>,
+        min_remaining: Option<Seconds>,
+    ) -> PyResult<Py<PyAny>> {
+        if timeout.is_none()
+            && min_remaining.is_none()
+            && let Some(ready) = self.cached(py, |kept| &kept.ready)
+        {
+            return Ok(ready);
+        }
+        let options = options(py, timeout, min_remaining)?;
+        let (source, cell) = (self.source.clone(), self.kept.clone());
+        let convert = move |py: Python<'_>, token| kept(py, &cell, token).map(Py::into_any);
+        coroutine(py, convert, move |queue, done| source.token_queued(options, queue, done)).map(Bound::unbind)
+    }
+
+    /// The value of the one header that carries the token, for instance "Bearer eyJ…". Raises UnsupportedError where a
+    /// request needs more than one constant header: `headers` is for all.
+    fn header(&self, py: Python<'_>) -> PyResult<Py<PyString>> {
+        let hot = self.source.with_cached_header(|token| token.generation());
+        if let Some(header) = hot.and_then(|generation| self.kept.get(py, generation, |kept| &kept.header)) {
+            return Ok(header);
+        }
+        checked(py, || self.source.check_single_header())?;
+        let token = wait(py, self.source.token(Default::default()))?;
+        let token = kept(py, &self.kept, token)?;
+        Ok(PyString::new(py, token.get().0.header_value()).unbind())
+    }
+
+    /// The same for asyncio.
+    fn header_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        checked(py, || self.source.check_single_header())?;
+        if let Some(header) = self.cached(py, |kept| &kept.header) {
+            return ready::of(py, header.into_any()).map(|ready| ready.into_bound(py));
+        }
+        let source = self.source.clone();
+        let convert = |py: Python<'_>, token: qauth_core::Token| {
+            Ok(PyString::new(py, token.header_value()).unbind().into_any())
+        };
+        coroutine(py, convert, move |queue, done| source.token_queued(Default::default(), queue, done))
+    }
+
+    /// Everything that a request to `url` must carry, as a dict. `url`: a path below the API address, or a whole URL on one
+    /// of the profile's hosts.
+    #[pyo3(signature = (method, url, *, timeout=None, min_remaining=None))]
+    fn headers(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        url: &str,
+        timeout: Option<Seconds>,
+        min_remaining: Option<Seconds>,
+    ) -> PyResult<Py<PyAny>> {
+        let options = options(py, timeout, min_remaining)?;
+        let headers = wait(py, self.source.headers(method, url, options))?;
+        request_headers(py, &headers)
+    }
+
+    /// The same for asyncio.
+    #[pyo3(signature = (method, url, *, timeout=None, min_remaining=None))]
+    fn headers_async<'py>(
+        &self,
+        py: Python<'py>,
+        method: String,
+        url: String,
+        timeout: Option<Seconds>,
+        min_remaining: Option<Seconds>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = options(py, timeout, min_remaining)?;
+        let source = self.source.clone();
+        coroutine(
+            py,
+            |py, headers: Headers| request_headers(py, &headers),
+            move |queue, done| source.headers_queued(method, url, options, queue, done),
+        )
+    }
+
+    /// Calls the API with the token attached. Every status is a response; a 401 leads to one new token and one more try; a
+    /// redirect is returned, never followed. `query` and `headers`: a mapping or pairs; `body`: bytes or str.
+    #[pyo3(signature = (method, target, *, query=None, headers=None, body=None, timeout=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
+    fn request(
+        &self,
+        py: Python<'_>,
+        method: String,
+        target: String,
+        query: Option<Pairs>,
+        headers: Option<Pairs>,
+        body: Option<Body>,
+        timeout: Option<Seconds>,
+    ) -> PyResult<Response> {
+        let request = request(py, method, target, query, headers, body, timeout)?;
+        wait(py, self.source.request(&request)).map(Response::new)
+    }
+
+    /// The same for asyncio.
+    #[pyo3(signature = (method, target, *, query=None, headers=None, body=None, timeout=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
+    fn request_async<'py>(
+        &self,
+        py: Python<'py>,
+        method: String,
+        target: String,
+        query: Option<Pairs>,
+        headers: Option<Pairs>,
+        body: Option<Body>,
+        timeout: Option<Seconds>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let request = request(py, method, target, query, headers, body, timeout)?;
+        let source = self.source.clone();
+        coroutine(
+            py,
+            |py, response| Ok(Py::new(py, Response::new(response))?.into_any()),
+            move |queue, done| source.request_queued(request, queue, done),
+        )
+    }
+
+    /// Runs an operation that the provider file declares, and gives its parsed result; refusals are errors too:
+    /// AccessDeniedError, InvalidArgumentError, RateLimitedError, ServerError.
+    #[pyo3(signature = (operation, parameters=None, *, timeout=None))]
+    fn call(
+        &self,
+        py: Python<'_>,
+        operation: &str,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<Seconds>,
+    ) -> PyResult<Py<PyAny>> {
+        let (parameters, options) = (self::parameters(parameters)?, options(py, timeout, None)?);
+        result(py, wait(py, self.source.call(operation, &parameters, options))?)
+    }
+
+    /// The same for asyncio.
+    #[pyo3(signature = (operation, parameters=None, *, timeout=None))]
+    fn call_async<'py>(
+        &self,
+        py: Python<'py>,
+        operation: String,
+        parameters: Option<&Bound<'_, PyAny>>,
+        timeout: Option<Seconds>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (parameters, options) = (self::parameters(parameters)?, options(py, timeout, None)?);
+        let source = self.source.clone();
+        coroutine(py, result, move |queue, done| source.call_queued(operation, parameters, options, queue, done))
+    }
+
+    /// The API rejected this token. Acts only if it is still the current one; the next call then gets a new one. Returns
+    /// whether it acted.
+    #[pyo3(signature = (token, /))]
+    fn invalidate(&self, token: &Bound<'_, Token>) -> bool {
+        self.source.invalidate(&token.get().0)
+    }
+
+    /// Forgets remembered failures and pauses: the next call tries again at once.
+    fn reset(&self) {
+        self.source.reset();
+    }
+
+    /// Replaces keys of the profile, for instance a secret. Tokens of the old ones are not served any more.
+    #[pyo3(signature = (**changes))]
+    fn update(&self, py: Python<'_>, changes: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let changes = convert::keywords(changes)?;
+        checked(py, || py.detach(|| self.source.update(&changes)))
+    }
+
+    /// A source of the same profile whose tokens are narrowed to this scope, audience or resource.
+    #[pyo3(signature = (*, scope=None, audience=None, resource=None))]
+    fn scoped(
+        &self,
+        py: Python<'_>,
+        scope: Option<&str>,
+        audience: Option<&str>,
+        resource: Option<&str>,
+    ) -> PyResult<TokenSource> {
+        checked(py, || self.source.scoped(scope, audience, resource)).map(TokenSource::new)
+    }
+
+    /// For requests: `requests.get(url, auth=source.requests_auth())`. A 401 leads to one new token and one more try; the
+    /// headers go to the profile's own hosts only, also along redirects.
+    fn requests_auth<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("qauth._requests")?.getattr("QauthAuth")?.call1((slf,))
+    }
+
+    /// For adapters: a request with the headers of this generation got a 401. Whether to send it once more.
+    #[pyo3(signature = (generation, /))]
+    fn _rejected(&self, generation: u64) -> bool {
+        self.source.rejected(generation)
+    }
+
+    /// For adapters: whether a request to `url` may carry the headers.
+    #[pyo3(signature = (url, /))]
+    fn _allows(&self, url: &str) -> bool {
+        self.source.allows(url)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<qauth.TokenSource {:?} of {}>", self.source.profile(), self.source.provider().name())
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "a TokenSource is not pickled: call qauth.source(name) in the process that uses it",
+        ))
+    }
+}
