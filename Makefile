@@ -11,6 +11,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 ABI     := 1
 BUILT   := target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 BUILD   := build
+OUT     ?= dist
 DEMO    := $(BUILD)/demo
 ARCH    := $(shell uname -m)
 NAME    := qauth-$(VERSION)-linux-$(ARCH)
@@ -18,19 +19,26 @@ NAME    := qauth-$(VERSION)-linux-$(ARCH)
 # Cargo leaves LTO out while a Rust library is among a crate's types, so the C library is built without that one.
 LIBRARY = $(if $(filter dev,$(PROFILE)),cargo build -p qauth-ffi,cargo rustc --profile $(PROFILE) -p qauth-ffi --lib --crate-type cdylib,staticlib)
 
+PYTHON  := bindings/python examples/python tests/conformance/drivers
+# What the Python and Node packages are made of.
+PACKAGED = $(shell find core cli sim bindings -type f -not -path '*/node_modules/*' -not -path '*/__pycache__/*' -not -name '*.node')
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance header bench install dist clean
+.PHONY: help demo test check conformance header bench install dist wheel npm-pack packages ruff clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: ## five vendors from C, C++ and the command line, against the simulator
+demo: ## five vendors from C, C++, Python, Node and the command line, against the simulator
 	@mkdir -p $(DEMO)
 	@$(MAKE) --no-print-directory install PROFILE=dev PREFIX=$(abspath $(DEMO)/prefix) >$(DEMO).log 2>&1 || { cat $(DEMO).log; exit 1; }
+	@$(MAKE) --no-print-directory packages >>$(DEMO).log 2>&1 || { cat $(DEMO).log; exit 1; }
 	@cargo build --quiet -p qauth-tests --bin demo
 	@$(CC) -std=c99 -Wall -Wextra -o $(DEMO)/demo-c examples/c/demo.c -I$(DEMO)/prefix/include -L$(DEMO)/prefix/lib -lqauth -Wl,-rpath,$(abspath $(DEMO)/prefix/lib)
 	@$(CXX) -std=c++17 -Wall -Wextra -o $(DEMO)/demo-cpp examples/cpp/demo.cpp -I$(DEMO)/prefix/include -L$(DEMO)/prefix/lib -lqauth -Wl,-rpath,$(abspath $(DEMO)/prefix/lib)
-	@target/debug/demo C=$(DEMO)/demo-c C++=$(DEMO)/demo-cpp CLI=$(DEMO)/prefix/bin/qauth
+	@cp examples/node/demo.mjs build/node-app/
+	@target/debug/demo C=$(DEMO)/demo-c C++=$(DEMO)/demo-cpp 'Python=build/python/bin/python examples/python/demo.py' \
+	    'Node=node build/node-app/demo.mjs' CLI=$(DEMO)/prefix/bin/qauth
 
 test: ## every suite; the last line is `N passed, N failed`
 	@tests/all.sh
@@ -38,7 +46,12 @@ test: ## every suite; the last line is `N passed, N failed`
 check: ## the fast half: format, lints, types, the header
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	@$(MAKE) --no-print-directory ruff
 	cargo test --quiet -p qauth-ffi --test header
+
+ruff: build/tools/bin/maturin ## lints and format of the Python code
+	build/tools/bin/ruff check $(PYTHON)
+	build/tools/bin/ruff format --check $(PYTHON)
 
 conformance: ## the cases of tests/conformance in every language, as a table
 	@tests/conformance.sh
@@ -62,6 +75,23 @@ install: ## library, headers, qauth.pc and the command line into PREFIX (DESTDIR
 	install -m 644 include/qauth.h include/qauth.hpp $(DESTDIR)$(PREFIX)/include/
 	install -m 755 $(BUILT)/qauth $(BUILT)/qauth-sim $(DESTDIR)$(PREFIX)/bin/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' ffi/qauth.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/qauth.pc
+
+wheel: build/tools/bin/maturin ## dist/qauth-VERSION-….whl, for `pip install`
+	build/tools/bin/maturin build --quiet --profile $(PROFILE) --manifest-path bindings/python/Cargo.toml --out $(OUT)
+
+npm-pack: ## dist/qauth-VERSION.tgz and the package of this platform, for `npm install`
+	cargo build --quiet --profile $(PROFILE) -p qauth-node
+	node bindings/node/scripts/pack.mjs $(BUILT)/libqauth_node.so $(OUT)
+
+packages: build/packages.stamp ## both packages, installed for the tests
+
+build/packages.stamp: tests/packages.sh Cargo.toml Cargo.lock $(PACKAGED)
+	tests/packages.sh
+	@touch $@
+
+build/tools/bin/maturin:
+	python3 -m venv build/tools
+	build/tools/bin/pip install --quiet --disable-pip-version-check 'maturin>=1.16,<2' 'ruff>=0.17,<0.18'
 
 dist: ## dist/NAME.tar.gz: what `install` installs, with licences and documents
 	rm -rf dist/$(NAME)

@@ -32,19 +32,29 @@ suite() { # NAME COMMAND...
     fi
 }
 
-# What the C suites need beside a compiler; installed where that is allowed, named where it is not.
-needs_pkg_config() {
-    command -v pkg-config >/dev/null && return
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        { apt-get update && apt-get install -y --no-install-recommends pkg-config; } || return 1
-    else
-        echo "pkg-config is missing: install it (Debian: apt install pkg-config)"
-        return 1
-    fi
+# What the suites need beside cargo, make and compilers: Debian's package for each that is missing.
+missing() {
+    command -v pkg-config >/dev/null || echo pkg-config
+    python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || echo python3 python3-venv
+    command -v node >/dev/null || echo nodejs
+    command -v npm >/dev/null || echo npm
 }
 
-if ! command -v pkg-config >/dev/null; then suite setup needs_pkg_config; fi
+# Installed where that is allowed, named where it is not.
+setup() {
+    local packages
+    packages=$(missing | tr '\n' ' ')
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        # shellcheck disable=SC2086
+        { apt-get update && apt-get install -y --no-install-recommends $packages; } || return 1
+    fi
+    packages=$(missing | tr '\n' ' ')
+    [ -z "$packages" ] || { echo "missing: install $packages(Python 3.10 or later, Node 20 or later)"; return 1; }
+}
+
+if [ -n "$(missing)" ]; then suite setup setup; fi
 suite rustfmt cargo fmt --all --check
+suite ruff make --no-print-directory ruff
 suite clippy cargo clippy --workspace --all-targets -- -D warnings
 suite build cargo build --workspace
 suite core cargo test -p qauth-core
@@ -52,6 +62,9 @@ suite sim cargo test -p qauth-sim
 suite header cargo test -p qauth-ffi --test header
 suite ffi cargo test -p qauth-ffi
 suite cli cargo test -p qauth-cli
+suite packages make --no-print-directory packages
+suite python bindings/python/tests/run.sh
+suite node bindings/node/tests/run.sh
 suite conformance tests/conformance.sh
 suite demo make --no-print-directory demo
 

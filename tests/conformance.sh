@@ -16,4 +16,10 @@ ln -sf libqauth.so "$target/libqauth.so.1"
 "${CC:-cc}" -std=c11 -O1 -Wall -Wextra -Werror "$drivers/driver.c" -o "$out/driver-c" "${library[@]}"
 "${CXX:-c++}" -std=c++17 -O1 -Wall -Wextra -Werror "$drivers/driver.cpp" -o "$out/driver-cpp" "${library[@]}"
 
-exec "$target/conformance" --driver "c=$out/driver-c" --driver "cpp=$out/driver-cpp" --driver "cli=$target/qauth" "$@"
+make --no-print-directory packages >"$out/packages.log" 2>&1 || { cat "$out/packages.log"; exit 1; }
+export QAUTH_NODE_APP=$PWD/build/node-app
+
+exec "$target/conformance" --driver "c=$out/driver-c" --driver "cpp=$out/driver-cpp" --driver "cli=$target/qauth" \
+    --driver "python=build/python/bin/python $drivers/driver.py sync" \
+    --driver "asyncio=build/python/bin/python $drivers/driver.py asyncio" \
+    --driver "node=node $drivers/driver_node.cjs" --driver "esm=node $drivers/driver_node.mjs" "$@"

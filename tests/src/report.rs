@@ -50,15 +50,16 @@ impl Report {
     /// The table, the failures, what was skipped and why, and the last line with the sums.
     pub fn text(&self) -> String {
         let width = self.rows.iter().map(|(case, _)| case.len()).max().unwrap_or(0);
-        let mut lines =
-            vec![format!("{:width$}  {}", "", self.faces.iter().map(|face| format!("{face:>6}")).collect::<String>())];
+        let column = self.faces.iter().map(String::len).max().unwrap_or(0).max(4) + 2;
+        let heads: String = self.faces.iter().map(|face| format!("{face:>column$}")).collect();
+        let mut lines = vec![format!("{:width$}{heads}", "")];
         let mut skipped: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         let mut failures = Vec::new();
         for (case, verdicts) in &self.rows {
             let mut cells = String::new();
             for (face, verdict) in self.faces.iter().zip(verdicts) {
                 cells += &format!(
-                    "{:>6}",
+                    "{:>column$}",
                     match verdict {
                         Verdict::Passed => "ok",
                         Verdict::Failed(_) => "FAIL",
@@ -71,7 +72,7 @@ impl Report {
                     Verdict::Passed => {}
                 }
             }
-            lines.push(format!("{case:width$}  {cells}"));
+            lines.push(format!("{case:width$}{cells}"));
         }
         lines.push(String::new());
         lines.extend(failures);

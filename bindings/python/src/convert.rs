@@ -1,5 +1,7 @@
 //! Python values to JSON and back, and the arguments that several calls share.
 
+use std::borrow::Cow;
+
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
@@ -23,9 +25,8 @@ pub(crate) fn object(value: &Bound<'_, PyAny>, at: &str) -> PyResult<Map<String,
 pub(crate) fn keywords(given: Option<&Bound<'_, PyDict>>) -> PyResult<Map<String, Value>> {
     let mut map = Map::new();
     for (key, value) in given.into_iter().flatten() {
-        let key: String = key.extract()?;
-        let value = json(&value, &key, 0)?;
-        map.insert(key, value);
+        let key = text(key.cast()?, "a keyword")?;
+        map.insert(key.to_string(), json(&value, &key, 0)?);
     }
     Ok(map)
 }
@@ -41,7 +42,7 @@ fn json(value: &Bound<'_, PyAny>, at: &str, depth: usize) -> PyResult<Value> {
         return Ok(Value::Bool(flag.is_true()));
     }
     if let Ok(text) = value.cast::<PyString>() {
-        return Ok(Value::String(text_of(text, at)?));
+        return Ok(Value::String(self::text(text, at)?.into_owned()));
     }
     if value.is_instance_of::<PyInt>() {
         let number = value.extract::<i64>().map(Number::from).or_else(|_| value.extract::<u64>().map(Number::from));
@@ -60,9 +61,9 @@ fn json(value: &Bound<'_, PyAny>, at: &str, depth: usize) -> PyResult<Value> {
         for pair in mapping.items()?.iter() {
             let (key, item): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
             let Ok(key) = key.cast::<PyString>() else { return Err(wrong(&key, &format!("{at}: a key"), "a string")) };
-            let key = text_of(key, at)?;
+            let key = text(key, at)?;
             let item = json(&item, &format!("{at}.{key}"), depth + 1)?;
-            map.insert(key, item);
+            map.insert(key.into_owned(), item);
         }
         return Ok(Value::Object(map));
     }
@@ -70,15 +71,14 @@ fn json(value: &Bound<'_, PyAny>, at: &str, depth: usize) -> PyResult<Value> {
     if let Ok(path) = value.call_method0("__fspath__")
         && let Ok(path) = path.cast::<PyString>()
     {
-        return Ok(Value::String(text_of(path, at)?));
+        return Ok(Value::String(text(path, at)?.into_owned()));
     }
     Err(wrong(value, at, "a string, number, bool, list or mapping"))
 }
 
-/// Without a word of the text itself, which Python's own error for a lone surrogate would quote.
-fn text_of(text: &Bound<'_, PyString>, at: &str) -> PyResult<String> {
-    let text = text.to_cow().map_err(|_| PyValueError::new_err(format!("{at}: holds characters that are no Unicode text")))?;
-    Ok(text.into_owned())
+/// Errors name the place; Python's own error for a lone surrogate would carry the text itself.
+pub(crate) fn text<'a>(text: &'a Bound<'_, PyString>, at: &str) -> PyResult<Cow<'a, str>> {
+    text.to_cow().map_err(|_| PyValueError::new_err(format!("{at}: holds characters that are no Unicode text")))
 }
 
 fn wrong(value: &Bound<'_, PyAny>, at: &str, expected: &str) -> PyErr {
@@ -122,7 +122,8 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Seconds {
     fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Seconds> {
         let number = value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>();
         if number && !value.is_instance_of::<PyBool>() {
-            return value.extract().map(Seconds);
+            // An int beyond every float is out of range like infinity.
+            return Ok(Seconds(value.extract().unwrap_or(f64::INFINITY)));
         }
         match value.call_method0("total_seconds") {
             Ok(seconds) => seconds.extract().map(Seconds),
@@ -190,7 +191,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Body {
         }
         match value.extract::<String>() {
             Ok(text) => Ok(Body(text.into_bytes())),
-            Err(_) => Err(PyTypeError::new_err("expected bytes or str")),
+            Err(_) => Err(PyTypeError::new_err("expected bytes, or a str of Unicode text")),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 use serde_json::Value;
 
 use crate::convert::{self, Seconds};
@@ -57,15 +57,17 @@ impl Engine {
     /// The text of a qauth.toml.
     #[staticmethod]
     #[pyo3(signature = (text, /))]
-    fn from_toml(py: Python<'_>, text: &str) -> PyResult<Engine> {
-        made(py, || qauth_core::Engine::from_toml(text))
+    fn from_toml(py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<Engine> {
+        let text = convert::text(text, "text")?;
+        made(py, || qauth_core::Engine::from_toml(&text))
     }
 
     /// The same structure as JSON text.
     #[staticmethod]
     #[pyo3(signature = (text, /))]
-    fn from_json(py: Python<'_>, text: &str) -> PyResult<Engine> {
-        made(py, || qauth_core::Engine::from_json(text))
+    fn from_json(py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<Engine> {
+        let text = convert::text(text, "text")?;
+        made(py, || qauth_core::Engine::from_json(&text))
     }
 
     /// The process's own engine, made by `discover` at its first use.
@@ -80,17 +82,17 @@ impl Engine {
     pub(crate) fn source(
         &self,
         py: Python<'_>,
-        name: &str,
+        name: &Bound<'_, PyString>,
         overrides: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<TokenSource> {
-        let overrides = convert::keywords(overrides)?;
-        checked(py, || py.detach(|| self.0.source_with(name, &overrides))).map(TokenSource::new)
+        let (name, overrides) = (convert::text(name, "name")?, convert::keywords(overrides)?);
+        checked(py, || py.detach(|| self.0.source_with(&name, &overrides))).map(TokenSource::new)
     }
 
     /// Forgets a profile's source: its handles raise ClosedError from now on. Returns whether there was one.
     #[pyo3(signature = (name, /))]
-    fn remove(&self, name: &str) -> bool {
-        self.0.remove(name)
+    fn remove(&self, name: &Bound<'_, PyString>) -> PyResult<bool> {
+        Ok(self.0.remove(&convert::text(name, "name")?))
     }
 
     /// The names of the configuration's profiles, in its order.

@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyString};
 use qauth_core::{CallResult, Headers, Request};
 
 use crate::asyncio::coroutine;
-use crate::convert::{self, Body, Pairs, Seconds, options};
+use crate::convert::{self, Body, Pairs, Seconds, options, text};
 use crate::error::checked;
 use crate::kept::{Kept, KeptCell};
 use crate::ready;
@@ -66,8 +66,8 @@ fn request_headers(py: Python<'_>, headers: &Headers) -> PyResult<Py<PyAny>> {
 
 fn request(
     py: Python<'_>,
-    method: String,
-    target: String,
+    method: &Bound<'_, PyString>,
+    target: &Bound<'_, PyString>,
     query: Option<Pairs>,
     headers: Option<Pairs>,
     body: Option<Body>,
@@ -76,8 +76,8 @@ fn request(
     let timeout = options(py, timeout, None)?.timeout;
     let pairs = |given: Option<Pairs>| given.map(|pairs| pairs.0).unwrap_or_default();
     Ok(Request {
-        method,
-        target,
+        method: text(method, "method")?.into_owned(),
+        target: text(target, "target")?.into_owned(),
         query: pairs(query),
         headers: pairs(headers),
         body: body.map(|body| body.0),
@@ -190,13 +190,14 @@ impl TokenSource {
     fn headers(
         &self,
         py: Python<'_>,
-        method: &str,
-        url: &str,
+        method: &Bound<'_, PyString>,
+        url: &Bound<'_, PyString>,
         timeout: Option<Seconds>,
         min_remaining: Option<Seconds>,
     ) -> PyResult<Py<PyAny>> {
         let options = options(py, timeout, min_remaining)?;
-        let headers = wait(py, self.source.headers(method, url, options))?;
+        let (method, url) = (text(method, "method")?, text(url, "url")?);
+        let headers = wait(py, self.source.headers(&method, &url, options))?;
         request_headers(py, &headers)
     }
 
@@ -205,12 +206,13 @@ impl TokenSource {
     fn headers_async<'py>(
         &self,
         py: Python<'py>,
-        method: String,
-        url: String,
+        method: &Bound<'py, PyString>,
+        url: &Bound<'py, PyString>,
         timeout: Option<Seconds>,
         min_remaining: Option<Seconds>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = options(py, timeout, min_remaining)?;
+        let (method, url) = (text(method, "method")?.into_owned(), text(url, "url")?.into_owned());
         let source = self.source.clone();
         coroutine(
             py,
@@ -226,8 +228,8 @@ impl TokenSource {
     fn request(
         &self,
         py: Python<'_>,
-        method: String,
-        target: String,
+        method: &Bound<'_, PyString>,
+        target: &Bound<'_, PyString>,
         query: Option<Pairs>,
         headers: Option<Pairs>,
         body: Option<Body>,
@@ -243,8 +245,8 @@ impl TokenSource {
     fn request_async<'py>(
         &self,
         py: Python<'py>,
-        method: String,
-        target: String,
+        method: &Bound<'py, PyString>,
+        target: &Bound<'py, PyString>,
         query: Option<Pairs>,
         headers: Option<Pairs>,
         body: Option<Body>,
@@ -265,12 +267,13 @@ impl TokenSource {
     fn call(
         &self,
         py: Python<'_>,
-        operation: &str,
+        operation: &Bound<'_, PyString>,
         parameters: Option<&Bound<'_, PyAny>>,
         timeout: Option<Seconds>,
     ) -> PyResult<Py<PyAny>> {
         let (parameters, options) = (self::parameters(parameters)?, options(py, timeout, None)?);
-        result(py, wait(py, self.source.call(operation, &parameters, options))?)
+        let operation = text(operation, "operation")?;
+        result(py, wait(py, self.source.call(&operation, &parameters, options))?)
     }
 
     /// The same for asyncio.
@@ -278,12 +281,12 @@ impl TokenSource {
     fn call_async<'py>(
         &self,
         py: Python<'py>,
-        operation: String,
+        operation: &Bound<'py, PyString>,
         parameters: Option<&Bound<'_, PyAny>>,
         timeout: Option<Seconds>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (parameters, options) = (self::parameters(parameters)?, options(py, timeout, None)?);
-        let source = self.source.clone();
+        let (source, operation) = (self.source.clone(), text(operation, "operation")?.into_owned());
         coroutine(py, result, move |queue, done| source.call_queued(operation, parameters, options, queue, done))
     }
 
@@ -311,11 +314,14 @@ impl TokenSource {
     fn scoped(
         &self,
         py: Python<'_>,
-        scope: Option<&str>,
-        audience: Option<&str>,
-        resource: Option<&str>,
+        scope: Option<&Bound<'_, PyString>>,
+        audience: Option<&Bound<'_, PyString>>,
+        resource: Option<&Bound<'_, PyString>>,
     ) -> PyResult<TokenSource> {
-        checked(py, || self.source.scoped(scope, audience, resource)).map(TokenSource::new)
+        let scope = scope.map(|given| text(given, "scope")).transpose()?;
+        let audience = audience.map(|given| text(given, "audience")).transpose()?;
+        let resource = resource.map(|given| text(given, "resource")).transpose()?;
+        checked(py, || self.source.scoped(scope.as_deref(), audience.as_deref(), resource.as_deref())).map(TokenSource::new)
     }
 
     /// For requests: `requests.get(url, auth=source.requests_auth())`. A 401 leads to one new token and one more try; the
@@ -335,6 +341,9 @@ impl TokenSource {
     fn _allows(&self, url: &str) -> bool {
         self.source.allows(url)
     }
+
+    /// For benchmarks: what calling anything native costs.
+    fn _empty(&self) {}
 
     fn __repr__(&self) -> String {
         format!("<qauth.TokenSource {:?} of {}>", self.source.profile(), self.source.provider().name())

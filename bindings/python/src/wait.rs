@@ -16,7 +16,8 @@ pub(crate) fn wait<T: Send>(
     py: Python<'_>,
     call: impl Future<Output = qauth_core::Result<T>> + Send,
 ) -> PyResult<T> {
-    let every = if is_main_thread(py)? { LOOK } else { NEVER };
+    // While the interpreter ends, `threading` may be gone; then only the main thread runs.
+    let every = if is_main_thread(py).unwrap_or(true) { LOOK } else { NEVER };
     let mut raised = None;
     let result = checked(py, || {
         Ok(py.detach(|| {

@@ -1,6 +1,6 @@
 //! `make demo`: each program gets a token from every vendor of the simulator and calls its API; one table tells how it went.
 //!
-//! `demo LANGUAGE=PROGRAM …`: a program is given a configuration (`QAUTH_CONFIG`) and prints a line per vendor:
+//! `demo LANGUAGE=COMMAND …`: a program is given a configuration (`QAUTH_CONFIG`) and prints a line per vendor:
 //! vendor, lifetime in seconds, API status. The command line itself is run command by command.
 
 use std::path::Path;
@@ -47,11 +47,13 @@ fn demo() -> Result<bool, Box<dyn std::error::Error>> {
     println!("{:<12} {:<9} {:>10} {:>11} {:>15}", "vendor", "language", "lifetime", "API status", "token requests");
     let mut fine = true;
     for argument in std::env::args().skip(1) {
-        let (language, program) = argument.split_once('=').ok_or("expected LANGUAGE=PROGRAM")?;
+        let (language, command) = argument.split_once('=').ok_or("expected LANGUAGE=COMMAND")?;
+        let command = shlex::split(command).ok_or("a quote is not closed")?;
+        let (program, arguments) = command.split_first().ok_or("expected LANGUAGE=COMMAND")?;
         control.request_blocking(&Request::new("POST", "/_sim/reset"))?;
         let rows = match language {
             "CLI" => command_line(Path::new(program), &config)?,
-            _ => program_rows(language, Path::new(program), &config)?,
+            _ => program_rows(language, Command::new(program).args(arguments), &config)?,
         };
         let state: Value =
             serde_json::from_slice(&control.request_blocking(&Request::new("GET", "/_sim/state"))?.body)?;
@@ -69,11 +71,12 @@ fn demo() -> Result<bool, Box<dyn std::error::Error>> {
 }
 
 /// A program that does all vendors in one process.
-fn program_rows(language: &str, program: &Path, config: &Path) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
-    let output = Command::new(program)
-        .env("QAUTH_CONFIG", config)
-        .output()
-        .map_err(|error| format!("{}: {error}", program.display()))?;
+fn program_rows(
+    language: &str,
+    program: &mut Command,
+    config: &Path,
+) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
+    let output = program.env("QAUTH_CONFIG", config).output().map_err(|error| format!("{language}: {error}"))?;
     if !output.status.success() {
         return Err(format!("{language}: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn
 
 
 class RequestHeaders(dict[str, str]):
@@ -20,6 +21,20 @@ class RequestHeaders(dict[str, str]):
     def __repr__(self) -> str:
         return f"<qauth.RequestHeaders {list(self)}>"
 
+    def copy(self) -> RequestHeaders:
+        """One whose ``repr`` hides the values too."""
+        made = RequestHeaders(self.generation)
+        made.update(self)
+        return made
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: Any) -> RequestHeaders:
+        return self.copy()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("RequestHeaders are not pickled, for they hold a token: ask a source where they are needed")
+
 
 class ResponseHeaders(Mapping[str, str]):
     """What a response carried: names without regard to case, several of one name joined by ", "."""
@@ -32,6 +47,9 @@ class ResponseHeaders(Mapping[str, str]):
             self._values.setdefault(name.lower(), []).append(value)
 
     def __getitem__(self, name: str) -> str:
+        # What is no name is in no mapping: `in` and `get` rely on KeyError.
+        if not isinstance(name, str):
+            raise KeyError(name)
         return ", ".join(self._values[name.lower()])
 
     def get_list(self, name: str) -> list[str]:
