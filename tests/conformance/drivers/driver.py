@@ -102,7 +102,7 @@ class Driver:
 
 
 def is_object(config: str) -> bool:
-    """Whether a dict can say the same: not where the text itself is the matter, for its size, doubled keys or syntax."""
+    """Whether a dict can say the same: not where the text itself is the matter: its size, syntax or doubled keys."""
     if len(config) > 4 * 1024 * 1024:
         return False
 

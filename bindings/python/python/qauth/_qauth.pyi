@@ -18,9 +18,9 @@ CODES: Final[list[str]]
 class Engine:
     """One per process as a rule: owns the connections, the store and the sources.
 
-    ``Engine(config)`` takes the structure of qauth.toml as a mapping; ``Engine()`` has providers alone, whose credentials
-    come from the environment. It starts nothing before the first token is obtained. As a context manager it closes at the
-    end.
+    ``Engine(config)`` takes the structure of qauth.toml as a mapping; ``Engine()`` has providers alone, whose
+    credentials come from the environment. It starts nothing before the first token is obtained. As a context manager it
+    closes at the end.
     """
 
     def __new__(cls, config: Mapping[str, Any] | None = None, /) -> Engine: ...
@@ -91,7 +91,7 @@ class TokenSource:
     def headers(
         self, method: str, url: str, *, timeout: _Seconds | None = None, min_remaining: _Seconds | None = None
     ) -> RequestHeaders:
-        """Everything that a request to ``url`` must carry: a path below the API address, or a URL on one of its hosts."""
+        """Everything that a request to ``url`` (a path below the API address, or a URL on its hosts) must carry."""
     def headers_async(
         self, method: str, url: str, *, timeout: _Seconds | None = None, min_remaining: _Seconds | None = None
     ) -> Coroutine[Any, Any, RequestHeaders]: ...

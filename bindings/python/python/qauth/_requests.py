@@ -68,7 +68,7 @@ class _Attached:
     def _again(self, response: Response, **options: Any) -> Response:
         request = response.request
         # The connection goes back to its pool when the body has been read.
-        response.content
+        _ = response.content
         response.close()
         self._attach(request)
         again: Response = response.connection.send(request, **options)  # type: ignore[attr-defined]
