@@ -1,10 +1,8 @@
 //! The border: what goes wrong inside becomes a code and an error object; no panic crosses into C.
 
-use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
 
-use qauth_core::{Error, ErrorCode};
+use qauth_core::{Error, guarded};
 
 use crate::code::{QAUTH_BUFFER_TOO_SMALL, QAUTH_INTERNAL, QAUTH_OK, qauth_code};
 use crate::error::{self, qauth_error};
@@ -37,16 +35,15 @@ impl Failure {
 /// Runs a function's body; a failure goes to `error_out` if the caller wants it.
 #[inline]
 pub(crate) fn guard(error_out: *mut *mut qauth_error, body: impl FnOnce() -> Result<()>) -> qauth_code {
-    keep_quiet();
-    match caught(body) {
+    match guarded(body) {
         Ok(Ok(())) => QAUTH_OK,
         Ok(Err(failure)) => hand_over(error_out, &failure),
-        Err(place) => hand_over(error_out, &Failure::Core(internal(&place))),
+        Err(panicked) => hand_over(error_out, &Failure::Core(panicked)),
     }
 }
 
 /// The same with a fast path before it: `hot` has done all, or gives `None` and has done nothing that counts. It is only not
-/// marked as ours for [`keep_quiet`], which would cost as much as all the rest of it.
+/// marked as ours for core's panic hook, which would cost as much as all the rest of it.
 #[inline]
 pub(crate) fn guard_hot(
     error_out: *mut *mut qauth_error,
@@ -62,79 +59,19 @@ pub(crate) fn guard_hot(
 /// The same for a function that has no error to give: a panic gives `otherwise`.
 #[inline]
 pub(crate) fn quiet<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
-    caught(body).unwrap_or(otherwise)
+    guarded(body).unwrap_or(otherwise)
 }
 
 #[cold]
 #[inline(never)]
 fn hand_over(error_out: *mut *mut qauth_error, failure: &Failure) -> qauth_code {
-    caught(|| error::put(error_out, failure)).map_or(QAUTH_INTERNAL, |()| failure.code())
-}
-
-fn internal(place: &str) -> Error {
-    Error::new(ErrorCode::Internal, format!("a fault in qauth itself at {place}; please report it"))
-}
-
-thread_local! {
-    /// How many guarded bodies this thread is in.
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
-    /// Where the last panic of this thread was; never its text, which might quote a secret.
-    static PLACE: Cell<Option<String>> = const { Cell::new(None) };
-}
-
-/// Counts down whatever happens.
-struct Inside;
-
-impl Inside {
-    #[inline]
-    fn enter() -> Inside {
-        DEPTH.set(DEPTH.get() + 1);
-        Inside
-    }
-}
-
-impl Drop for Inside {
-    #[inline]
-    fn drop(&mut self) {
-        DEPTH.set(DEPTH.get() - 1);
-    }
-}
-
-/// The body's result, or where it panicked.
-#[inline]
-fn caught<T>(body: impl FnOnce() -> T) -> std::result::Result<T, String> {
-    let inside = Inside::enter();
-    // Whatever a panic leaves half done is behind core's locks, which are made for it.
-    let result = panic::catch_unwind(AssertUnwindSafe(body));
-    drop(inside);
-    result.map_err(|payload| {
-        // Its destructor is foreign code that could panic again.
-        std::mem::forget(payload);
-        PLACE.take().unwrap_or_else(|| "an unknown place".to_owned())
-    })
-}
-
-/// Keeps this library's panics off the host's stderr, and everybody else's as they were.
-fn keep_quiet() {
-    static ONCE: Once = Once::new();
-    if ONCE.is_completed() || std::thread::panicking() {
-        return;
-    }
-    ONCE.call_once(|| {
-        let others = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            let ours = std::thread::current().name().is_some_and(|name| name.starts_with("qauth-"));
-            if DEPTH.get() > 0 {
-                PLACE.set(info.location().map(|place| format!("{}:{}", place.file(), place.line())));
-            } else if !ours {
-                others(info);
-            }
-        }));
-    });
+    guarded(|| error::put(error_out, failure)).map_or(QAUTH_INTERNAL, |()| failure.code())
 }
 
 #[cfg(test)]
 mod tests {
+    use qauth_core::ErrorCode;
+
     use super::*;
     use crate::code::QAUTH_INVALID_ARGUMENT;
     use crate::handle;
@@ -149,7 +86,6 @@ mod tests {
         drop(handle::take(error));
         assert_eq!(guard(std::ptr::null_mut(), || panic!("again")), QAUTH_INTERNAL);
         assert_eq!(quiet(7, || panic!("again")), 7);
-        assert_eq!(DEPTH.get(), 0);
     }
 
     #[test]

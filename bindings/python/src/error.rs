@@ -1,11 +1,9 @@
 //! Errors of core as exceptions of `qauth._errors`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
-use qauth_core::{Error, ErrorCode};
+use qauth_core::{Error, guarded};
 
 /// The exception for an error: the class of its code, with everything the error knows as attributes.
 pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
@@ -29,11 +27,5 @@ fn instance<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> 
 
 /// One call of core. A panic becomes `InternalError`: PyO3's own exception for it is none that `except Exception` catches.
 pub(crate) fn checked<T>(py: Python<'_>, call: impl FnOnce() -> qauth_core::Result<T>) -> PyResult<T> {
-    // Nothing of ours is used after a panic but what core keeps whole itself.
-    let result = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(panicked()));
-    result.map_err(|error| raised(py, &error))
-}
-
-fn panicked() -> Error {
-    Error::new(ErrorCode::Internal, "qauth met a fault of its own; please report this")
+    guarded(call).and_then(|result| result).map_err(|error| raised(py, &error))
 }
