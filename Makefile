@@ -24,7 +24,7 @@ PYTHON  := bindings/python examples/python tests/conformance/drivers
 PACKAGED = $(shell find core cli sim bindings -type f -not -path '*/node_modules/*' -not -path '*/__pycache__/*' -not -name '*.node')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance header bench install dist wheel npm-pack packages ruff clean
+.PHONY: help demo test check conformance header bench bench-rust bench-python bench-node install dist wheel npm-pack packages ruff clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -59,10 +59,26 @@ conformance: ## the cases of tests/conformance in every language, as a table
 header: ## writes include/qauth.h anew
 	QAUTH_UPDATE_HEADER=1 cargo test --quiet -p qauth-ffi --test header
 
-bench: ## ratios against floors and peers, with what is released
+bench: bench-rust bench-python bench-node ## ratios against floors and peers, with what is released
+
+bench-rust: ## Rust and the C library
 	$(LIBRARY) --quiet
 	cargo build --quiet --profile dist -p qauth-benches
 	target/dist/qauth-bench target/dist/libqauth.so target/dist/first-token
+
+bench-python: ## beside msal, google-auth and a cache by hand
+	rm -rf build/bench-python/wheel
+	$(MAKE) --no-print-directory wheel PROFILE=dist OUT=build/bench-python/wheel
+	python3 -m venv build/bench-python
+	build/bench-python/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps build/bench-python/wheel/*.whl
+	build/bench-python/bin/pip install --quiet --disable-pip-version-check -r bindings/python/bench/requirements.txt
+	build/bench-python/bin/python bindings/python/bench/bench.py
+	@du -b build/bench-python/wheel/*.whl
+
+bench-node: ## beside msal-node, simple-oauth2 and a cache by hand
+	rm -rf build/bench-node/packages
+	$(MAKE) --no-print-directory npm-pack PROFILE=dist OUT=build/bench-node/packages
+	bindings/node/bench/run.sh build/bench-node
 
 install: ## library, headers, qauth.pc and the command line into PREFIX (DESTDIR is respected)
 	$(LIBRARY)

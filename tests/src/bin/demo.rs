@@ -71,11 +71,7 @@ fn demo() -> Result<bool, Box<dyn std::error::Error>> {
 }
 
 /// A program that does all vendors in one process.
-fn program_rows(
-    language: &str,
-    program: &mut Command,
-    config: &Path,
-) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
+fn program_rows(language: &str, program: &mut Command, config: &Path) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
     let output = program.env("QAUTH_CONFIG", config).output().map_err(|error| format!("{language}: {error}"))?;
     if !output.status.success() {
         return Err(format!("{language}: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
