@@ -1,14 +1,16 @@
 //! Calls that asyncio awaits: their results come back through one descriptor per loop, without a thread per waiter.
 
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use qauth_core::CompletionQueue;
 
+use crate::call::{call, imported};
 use crate::error::{checked, raised};
 
 /// The finished calls of one event loop. `qauth._asyncio` makes it and watches its descriptor.
@@ -33,30 +35,15 @@ impl Queue {
     }
 }
 
-/// The future of a call. Empty once it is settled or given up: a call that is done after its loop has ended must not keep
-/// that loop alive.
-#[derive(Clone)]
-struct Slot(Arc<Mutex<Option<Py<PyAny>>>>);
-
-impl Slot {
-    fn take(&self) -> Option<Py<PyAny>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
 /// A call under way.
 #[pyclass(frozen, module = "qauth._qauth")]
-pub(crate) struct Pending {
-    future: Slot,
-    call: Mutex<Option<qauth_core::Pending>>,
-}
+pub(crate) struct Pending(Mutex<Option<qauth_core::Pending>>);
 
 #[pymethods]
 impl Pending {
     /// Gives the call up; a renewal under way goes on.
     fn cancel(&self) {
-        drop(self.future.take());
-        if let Some(call) = self.call.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(call) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             call.cancel();
         }
     }
@@ -89,40 +76,40 @@ pub(crate) fn coroutine<'py, T: 'static>(
 ) -> PyResult<Bound<'py, PyAny>> {
     static RESULT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let begin: Begin = Box::new(move |py, queue, future| {
-        let slot = Slot(Arc::new(Mutex::new(Some(future))));
-        let done = settling(slot.clone(), convert);
+        let done = settling(PyWeakrefReference::new(future.bind(py))?.unbind(), convert);
         let call = checked(py, || start(&queue.0, done))?;
-        Ok(Pending { future: slot, call: Mutex::new(Some(call)) })
+        Ok(Pending(Mutex::new(Some(call))))
     });
-    RESULT.import(py, "qauth._asyncio", "result")?.call1((Call(Mutex::new(Some(begin))),))
+    call(imported(py, &RESULT, "qauth._asyncio", "result")?, (Call(Mutex::new(Some(begin))),), None)
 }
 
-/// Settles the slot's future, if it still waits.
+/// Settles the future, if it still waits. `qauth._asyncio` keeps it alive, not the call: where a loop has ended without
+/// its calls, the collector could not see that nobody but they held the loop.
 fn settling<T: 'static>(
-    slot: Slot,
+    future: Py<PyWeakrefReference>,
     convert: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
 ) -> Done<T> {
     Box::new(move |result| {
         Python::attach(|py| {
-            let Some(future) = slot.take() else { return };
+            let Some(future) = future.bind(py).upgrade() else { return };
             let result = match result {
                 Ok(value) => convert(py, value),
                 Err(error) => Err(raised(py, &error)),
             };
-            if let Err(error) = settle(future.bind(py), result) {
-                error.write_unraisable(py, Some(future.bind(py)));
+            if let Err(error) = settle(&future, result) {
+                error.write_unraisable(py, Some(&future));
             }
         });
     })
 }
 
 fn settle(future: &Bound<'_, PyAny>, result: PyResult<Py<PyAny>>) -> PyResult<()> {
-    if future.call_method0("done")?.is_truthy()? {
+    if call(&future.getattr("done")?, (), None)?.is_truthy()? {
         return Ok(());
     }
     match result {
-        Ok(value) => future.call_method1("set_result", (value,))?,
-        Err(error) => future.call_method1("set_exception", (error,))?,
+        Ok(value) => call(&future.getattr("set_result")?, (value,), None)?,
+        Err(error) => call(&future.getattr("set_exception")?, (error,), None)?,
     };
     Ok(())
 }

@@ -53,7 +53,8 @@ fn json(value: &Bound<'_, PyAny>, at: &str, depth: usize) -> PyResult<Value> {
         return number.map(Value::Number).ok_or_else(|| PyValueError::new_err(format!("{at}: is not a finite number")));
     }
     if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
-        let items = value.try_iter()?.enumerate().map(|(index, item)| json(&item?, &format!("{at}.{index}"), depth + 1));
+        let items =
+            value.try_iter()?.enumerate().map(|(index, item)| json(&item?, &format!("{at}.{index}"), depth + 1));
         return items.collect::<PyResult<Vec<_>>>().map(Value::Array);
     }
     if let Ok(mapping) = value.cast::<PyMapping>() {
@@ -81,7 +82,8 @@ pub(crate) fn text<'a>(text: &'a Bound<'_, PyString>, at: &str) -> PyResult<Cow<
     text.to_cow().map_err(|_| PyValueError::new_err(format!("{at}: holds characters that are no Unicode text")))
 }
 
-fn wrong(value: &Bound<'_, PyAny>, at: &str, expected: &str) -> PyErr {
+/// A value of the wrong type; only its type is shown.
+pub(crate) fn wrong(value: &Bound<'_, PyAny>, at: &str, expected: &str) -> PyErr {
     let found = value.get_type().name().map_or_else(|_| "another type".to_owned(), |name| name.to_string());
     PyTypeError::new_err(format!("{at}: expected {expected}, got {found}"))
 }

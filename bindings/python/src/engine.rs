@@ -19,10 +19,7 @@ use crate::source::TokenSource;
 pub(crate) struct Engine(qauth_core::Engine);
 
 /// Reads files, which may be slow: without the interpreter lock.
-fn made(
-    py: Python<'_>,
-    make: impl FnOnce() -> qauth_core::Result<qauth_core::Engine> + Send,
-) -> PyResult<Engine> {
+fn made(py: Python<'_>, make: impl FnOnce() -> qauth_core::Result<qauth_core::Engine> + Send) -> PyResult<Engine> {
     checked(py, || py.detach(make)).map(Engine)
 }
 
@@ -50,7 +47,9 @@ impl Engine {
     /// A qauth.toml, or JSON of the same structure where the name ends in ".json".
     #[staticmethod]
     #[pyo3(signature = (path, /))]
-    fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Engine> {
+    fn from_file(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Engine> {
+        let path: PathBuf =
+            path.extract().map_err(|_| convert::wrong(path, "path", "a str or os.PathLike that names a file"))?;
         made(py, || qauth_core::Engine::from_file(path))
     }
 

@@ -5,6 +5,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 use qauth_core::{Error, guarded};
 
+use crate::call::{call, imported};
+
 /// The exception for an error: the class of its code, with everything the error knows as attributes.
 pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
     instance(py, error).map_or_else(|failed| failed, PyErr::from_value)
@@ -12,7 +14,7 @@ pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
 
 fn instance<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let make = MAKE.import(py, "qauth._errors", "of_code")?;
+    let make = imported(py, &MAKE, "qauth._errors", "of_code")?;
     let fields = PyDict::new(py);
     fields.set_item("message", error.message())?;
     fields.set_item("profile", error.profile())?;
@@ -22,7 +24,7 @@ fn instance<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> 
     fields.set_item("server_error_description", error.server_error_description())?;
     fields.set_item("retryable", error.retryable())?;
     fields.set_item("retry_after", error.retry_after().map(|after| after.as_secs_f64()))?;
-    make.call((error.code().name(), error.to_string()), Some(&fields))
+    call(make, (error.code().name(), error.to_string()), Some(&fields))
 }
 
 /// One call of core. A panic becomes `InternalError`: PyO3's own exception for it is none that `except Exception` catches.

@@ -44,9 +44,15 @@ impl KeptCell {
         (kept.generation == generation).then(|| form(kept).clone_ref(py))
     }
 
-    /// Keeps another one.
-    pub(crate) fn put(&self, _py: Python<'_>, kept: Kept) {
+    /// Keeps another one; returns the chosen form of the one that is kept now.
+    pub(crate) fn put<T>(&self, py: Python<'_>, kept: Kept, form: fn(&Kept) -> &Py<T>) -> Py<T> {
+        // Making it may have let another thread in, which made the same.
+        if let Some(value) = self.get(py, kept.generation, form) {
+            return value;
+        }
+        let value = form(&kept).clone_ref(py);
         // SAFETY: as said above. What was kept is dropped at the end, when no reference into the cell exists any more.
         let _old = unsafe { (*self.0.get()).replace(kept) };
+        value
     }
 }

@@ -2,6 +2,7 @@
 //! converts back. What is in Python only (exceptions, adapters, the coroutines) lies in `python/qauth`.
 
 mod asyncio;
+mod call;
 mod convert;
 mod engine;
 mod error;
@@ -17,7 +18,9 @@ use std::ffi::OsString;
 use pyo3::prelude::*;
 
 #[cfg(Py_GIL_DISABLED)]
-compile_error!("the interpreter lock guards what this module keeps (see kept.rs); free-threaded Python is not supported yet");
+compile_error!(
+    "the interpreter lock guards what this module keeps (see kept.rs); free-threaded Python is not supported yet"
+);
 
 /// Runs the command line; returns the exit status.
 #[pyfunction]

@@ -33,35 +33,41 @@ pub(crate) fn of(py: Python<'_>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
 
 fn class(py: Python<'_>) -> PyResult<&Py<PyAny>> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    CLASS.get_or_try_init(py, || {
-        // Lives as long as the type, which is as long as the process.
-        let methods = Box::leak(Box::new([
-            method(c"send", ffi::PyMethodDefPointer { PyCFunction: send }, ffi::METH_O),
-            method(c"throw", ffi::PyMethodDefPointer { PyCFunction: throw }, ffi::METH_VARARGS),
-            method(c"close", ffi::PyMethodDefPointer { PyCFunction: close }, ffi::METH_NOARGS),
-            ffi::PyMethodDef::zeroed(),
-        ]));
-        let slot = |slot: c_int, function: *mut std::ffi::c_void| ffi::PyType_Slot { slot, pfunc: function };
-        let mut slots = [
-            slot(ffi::Py_am_await, itself as *mut _),
-            slot(ffi::Py_am_send, am_send as *mut _),
-            slot(ffi::Py_tp_iter, itself as *mut _),
-            slot(ffi::Py_tp_iternext, next as *mut _),
-            slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
-            slot(ffi::Py_tp_dealloc, dealloc as *mut _),
-            slot(0, null_mut()),
-        ];
-        let mut spec = ffi::PyType_Spec {
-            name: c"qauth._qauth.ReadyToken".as_ptr(),
-            basicsize: size_of::<Ready>() as c_int,
-            itemsize: 0,
-            flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as _,
-            slots: slots.as_mut_ptr(),
-        };
-        // SAFETY: the specification is whole, ends its lists, and its functions have the signatures of their slots. Python
-        // copies it; the method table stays.
-        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&mut spec)).map(Bound::unbind) }
-    })
+    // Not by `get_or_try_init`, for the reason said at `call::imported`.
+    if CLASS.get(py).is_none() {
+        let _ = CLASS.set(py, made(py)?);
+    }
+    Ok(CLASS.get(py).expect("it is set"))
+}
+
+fn made(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    // Lives as long as the type, which is as long as the process.
+    let methods = Box::leak(Box::new([
+        method(c"send", ffi::PyMethodDefPointer { PyCFunction: send }, ffi::METH_O),
+        method(c"throw", ffi::PyMethodDefPointer { PyCFunction: throw }, ffi::METH_VARARGS),
+        method(c"close", ffi::PyMethodDefPointer { PyCFunction: close }, ffi::METH_NOARGS),
+        ffi::PyMethodDef::zeroed(),
+    ]));
+    let slot = |slot: c_int, function: *mut std::ffi::c_void| ffi::PyType_Slot { slot, pfunc: function };
+    let mut slots = [
+        slot(ffi::Py_am_await, itself as *mut _),
+        slot(ffi::Py_am_send, am_send as *mut _),
+        slot(ffi::Py_tp_iter, itself as *mut _),
+        slot(ffi::Py_tp_iternext, next as *mut _),
+        slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
+        slot(ffi::Py_tp_dealloc, dealloc as *mut _),
+        slot(0, null_mut()),
+    ];
+    let mut spec = ffi::PyType_Spec {
+        name: c"qauth._qauth.ReadyToken".as_ptr(),
+        basicsize: size_of::<Ready>() as c_int,
+        itemsize: 0,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as _,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: the specification is whole, ends its lists, and its functions have the signatures of their slots. Python
+    // copies it; the method table stays.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyType_FromSpec(&mut spec)).map(Bound::unbind) }
 }
 
 fn method(name: &'static std::ffi::CStr, function: ffi::PyMethodDefPointer, flags: c_int) -> ffi::PyMethodDef {
@@ -121,8 +127,10 @@ unsafe extern "C" fn throw(_object: *mut ffi::PyObject, arguments: *mut ffi::PyO
         let value = if given > 1 { ffi::PyTuple_GetItem(arguments, 1) } else { ffi::Py_None() };
         if ffi::PyExceptionInstance_Check(exception) != 0 {
             ffi::PyErr_SetObject(ffi::Py_TYPE(exception).cast(), exception);
-        } else {
+        } else if ffi::PyExceptionClass_Check(exception) != 0 {
             ffi::PyErr_SetObject(exception, value);
+        } else {
+            ffi::PyErr_SetString(ffi::PyExc_TypeError, c"throw: expected an exception".as_ptr());
         }
     }
     null_mut()

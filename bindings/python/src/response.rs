@@ -1,9 +1,11 @@
 //! `qauth.Response`.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
+use crate::call::call;
 use crate::error::raised;
 
 /// What the API answered, whatever the status.
@@ -39,7 +41,7 @@ impl Response {
     fn headers(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
         self.headers.get_or_try_init(py, || {
             let make = py.import("qauth._headers")?.getattr("ResponseHeaders")?;
-            make.call1((self.response.headers.clone(),)).map(Bound::unbind)
+            call(&make, (self.response.headers.clone(),), None).map(Bound::unbind)
         })
     }
 
@@ -56,7 +58,7 @@ impl Response {
 
     /// The body as JSON; raises ValueError where it is none.
     fn json(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        py.import("json")?.call_method1("loads", (self.body(py),)).map(Bound::unbind)
+        call(&py.import("json")?.getattr("loads")?, (self.body(py),), None).map(Bound::unbind)
     }
 
     /// Raises the qauth.Error that a status of 400 or more stands for.
@@ -66,5 +68,9 @@ impl Response {
 
     fn __repr__(&self) -> String {
         format!("<qauth.Response {}, {} bytes>", self.response.status, self.response.body.len())
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err("a Response is not pickled: pass its status and body"))
     }
 }

@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyString};
 use qauth_core::{CallResult, Headers, Request};
 
 use crate::asyncio::coroutine;
+use crate::call::{call, imported};
 use crate::convert::{self, Body, Pairs, Seconds, options, text};
 use crate::error::checked;
 use crate::kept::{Kept, KeptCell};
@@ -38,9 +39,7 @@ impl TokenSource {
         let generation = self.source.with_cached(|token| token.generation())?;
         self.kept.get(py, generation, form).or_else(|| {
             let kept = Kept::new(py, self.source.cached()?).ok()?;
-            let value = form(&kept).clone_ref(py);
-            self.kept.put(py, kept);
-            Some(value)
+            Some(self.kept.put(py, kept, form))
         })
     }
 }
@@ -50,16 +49,13 @@ fn kept(py: Python<'_>, cell: &KeptCell, token: qauth_core::Token) -> PyResult<P
     if let Some(token) = cell.get(py, token.generation(), |kept| &kept.token) {
         return Ok(token);
     }
-    let kept = Kept::new(py, token)?;
-    let token = kept.token.clone_ref(py);
-    cell.put(py, kept);
-    Ok(token)
+    Ok(cell.put(py, Kept::new(py, token)?, |kept| &kept.token))
 }
 
 /// A `dict` whose `repr` hides the values, and which knows its token's generation.
 fn request_headers(py: Python<'_>, headers: &Headers) -> PyResult<Py<PyAny>> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let dict = CLASS.import(py, "qauth._headers", "RequestHeaders")?.call1((headers.generation(),))?;
+    let dict = call(imported(py, &CLASS, "qauth._headers", "RequestHeaders")?, (headers.generation(),), None)?;
     headers.iter().try_for_each(|(name, value)| dict.set_item(name, value))?;
     Ok(dict.unbind())
 }
@@ -121,12 +117,7 @@ impl TokenSource {
 
     /// A valid token, cached or new. `min_remaining`: for how many seconds it must still be good.
     #[pyo3(signature = (*, timeout=None, min_remaining=None))]
-    fn token(
-        &self,
-        py: Python<'_>,
-        timeout: Option<Seconds>,
-        min_remaining: Option<Seconds>,
-    ) -> PyResult<Py<Token>> {
+    fn token(&self, py: Python<'_>, timeout: Option<Seconds>, min_remaining: Option<Seconds>) -> PyResult<Py<Token>> {
         if timeout.is_none()
             && min_remaining.is_none()
             && let Some(token) = self.cached(py, |kept| &kept.token)
@@ -178,9 +169,8 @@ impl TokenSource {
             return ready::of(py, header.into_any()).map(|ready| ready.into_bound(py));
         }
         let source = self.source.clone();
-        let convert = |py: Python<'_>, token: qauth_core::Token| {
-            Ok(PyString::new(py, token.header_value()).unbind().into_any())
-        };
+        let convert =
+            |py: Python<'_>, token: qauth_core::Token| Ok(PyString::new(py, token.header_value()).unbind().into_any());
         coroutine(py, convert, move |queue, done| source.token_queued(Default::default(), queue, done))
     }
 
@@ -321,7 +311,8 @@ impl TokenSource {
         let scope = scope.map(|given| text(given, "scope")).transpose()?;
         let audience = audience.map(|given| text(given, "audience")).transpose()?;
         let resource = resource.map(|given| text(given, "resource")).transpose()?;
-        checked(py, || self.source.scoped(scope.as_deref(), audience.as_deref(), resource.as_deref())).map(TokenSource::new)
+        checked(py, || self.source.scoped(scope.as_deref(), audience.as_deref(), resource.as_deref()))
+            .map(TokenSource::new)
     }
 
     /// For requests: `requests.get(url, auth=source.requests_auth())`. A 401 leads to one new token and one more try; the
@@ -358,8 +349,6 @@ impl TokenSource {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err(
-            "a TokenSource is not pickled: call qauth.source(name) in the process that uses it",
-        ))
+        Err(PyTypeError::new_err("a TokenSource is not pickled: call qauth.source(name) in the process that uses it"))
     }
 }

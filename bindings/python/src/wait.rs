@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 
+use crate::call::call;
 use crate::error::checked;
 
 /// How soon a blocked main thread notices a signal. Python's handlers run on the main thread only, between two of its
@@ -12,10 +13,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const NEVER: Duration = Duration::from_secs(86_400);
 
 /// Waits for a call of core. Ctrl-C, or what else a signal handler raises, gives the call up; a renewal under way goes on.
-pub(crate) fn wait<T: Send>(
-    py: Python<'_>,
-    call: impl Future<Output = qauth_core::Result<T>> + Send,
-) -> PyResult<T> {
+pub(crate) fn wait<T: Send>(py: Python<'_>, call: impl Future<Output = qauth_core::Result<T>> + Send) -> PyResult<T> {
     // While the interpreter ends, `threading` may be gone; then only the main thread runs.
     let every = if is_main_thread(py).unwrap_or(true) { LOOK } else { NEVER };
     let mut raised = None;
@@ -39,6 +37,6 @@ pub(crate) fn wait<T: Send>(
 
 fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     let threading = py.import("threading")?;
-    let main = threading.call_method0("main_thread")?.getattr("ident")?;
-    threading.call_method0("get_ident")?.eq(main)
+    let main = call(&threading.getattr("main_thread")?, (), None)?.getattr("ident")?;
+    call(&threading.getattr("get_ident")?, (), None)?.eq(main)
 }

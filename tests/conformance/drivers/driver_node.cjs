@@ -123,18 +123,30 @@ function ok(...fields) {
 
 function refused(error) {
   const { code, message, retryable, profile, provider, status, retryAfterMs } = error
-  return ['error', ...pairs({
-    code, message, retryable, profile, provider, status,
-    server_error: error.serverError,
-    server_error_description: error.serverErrorDescription,
-    retry_after: retryAfterMs === null ? null : retryAfterMs / 1000,
-  })]
+  return [
+    'error',
+    ...pairs({
+      code,
+      message,
+      retryable,
+      profile,
+      provider,
+      status,
+      server_error: error.serverError,
+      server_error_description: error.serverErrorDescription,
+      retry_after: retryAfterMs === null ? null : retryAfterMs / 1000,
+    }),
+  ]
 }
 
 /** Every byte up to 0x20, `%`, 0x7f and everything beyond ASCII as `%XX`. */
 function escaped(field) {
   return [...Buffer.from(field)]
-    .map((byte) => (byte > 0x20 && byte < 0x7f && byte !== 0x25 ? String.fromCharCode(byte) : `%${byte.toString(16).padStart(2, '0')}`))
+    .map((byte) =>
+      byte > 0x20 && byte < 0x7f && byte !== 0x25
+        ? String.fromCharCode(byte)
+        : `%${byte.toString(16).padStart(2, '0')}`,
+    )
     .join('')
 }
 

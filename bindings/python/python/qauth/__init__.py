@@ -12,8 +12,7 @@ A source obtains its token once, caches it, renews it before it ends, and lends 
 
 from __future__ import annotations
 
-from typing import Any
-
+from . import _asyncio as _asyncio
 from ._errors import (
     AccessDeniedError,
     CancelledError,
@@ -38,6 +37,11 @@ from ._errors import (
 )
 from ._headers import RequestHeaders, ResponseHeaders
 from ._qauth import Engine, Response, Token, TokenSource, __version__
+
+TYPE_CHECKING = False
+# Importing `typing` takes longer than everything else here.
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "AccessDeniedError",

@@ -11,6 +11,8 @@ from ._headers import RequestHeaders, ResponseHeaders
 _Seconds: TypeAlias = float | timedelta
 _Pairs: TypeAlias = Mapping[str, str | float] | Iterable[tuple[str, str | float]]
 
+__all__ = ["CODES", "Call", "Engine", "Pending", "Queue", "Response", "Token", "TokenSource", "__version__", "cli"]
+
 __version__: Final[str]
 CODES: Final[list[str]]
 
@@ -138,6 +140,8 @@ class TokenSource:
         """A source of the same profile whose tokens are narrowed."""
     def requests_auth(self) -> AuthBase:
         """For requests: ``requests.get(url, auth=source.requests_auth())``."""
+    def __copy__(self) -> TokenSource: ...
+    def __deepcopy__(self, _memo: Any, /) -> TokenSource: ...
     def _rejected(self, generation: int, /) -> bool: ...
     def _allows(self, url: str, /) -> bool: ...
     def _empty(self) -> None: ...
@@ -170,6 +174,8 @@ class Token:
     @property
     def header_value(self) -> str:
         """The value for the header that carries it, for instance "Bearer eyJ…"."""
+    def __copy__(self) -> Token: ...
+    def __deepcopy__(self, _memo: Any, /) -> Token: ...
 
 @final
 class Response:

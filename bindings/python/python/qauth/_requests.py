@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urljoin
 
 from requests import PreparedRequest, Response
 from requests.auth import AuthBase
-from requests.compat import urljoin
 from requests.exceptions import UnrewindableBodyError
-from requests.utils import rewind_body
+from requests.utils import requote_uri, rewind_body
 
 from ._qauth import TokenSource
 
@@ -51,19 +51,23 @@ class _Attached:
 
     def on_response(self, response: Response, **options: Any) -> Response:
         """requests calls this with each response, before it follows a redirect."""
-        request = response.request
-        if response.status_code == 401 and self._may_retry and self._carried_by(request):
+        if response.status_code == 401 and self._may_retry and self._has_more_to_send(response.request):
             self._may_retry = False
-            if self._source._rejected(self._headers.generation) and _rewound(request):
+            if _rewound(response.request):
                 response = self._again(response, **options)
-        if response.is_redirect and not self._source._allows(urljoin(str(response.url), response.headers["location"])):
+        if response.is_redirect and not self._source._allows(_target(response)):
+            # Whoever sends us back from there does not decide where the token goes.
+            self._may_retry = False
             # The next request is a copy of this one, and of itself requests drops Authorization alone.
             for name in self._headers:
-                request.headers.pop(name, None)
+                response.request.headers.pop(name, None)
         return response
 
-    def _carried_by(self, request: PreparedRequest) -> bool:
-        return all(request.headers.get(name) == value for name, value in self._headers.items())
+    def _has_more_to_send(self, request: PreparedRequest) -> bool:
+        if all(request.headers.get(name) == value for name, value in self._headers.items()):
+            return self._source._rejected(self._headers.generation)
+        # requests drops Authorization on the way to another host, which may be one of the profile's own.
+        return self._source._allows(str(request.url))
 
     def _again(self, response: Response, **options: Any) -> Response:
         request = response.request
@@ -71,9 +75,14 @@ class _Attached:
         _ = response.content
         response.close()
         self._attach(request)
-        again: Response = response.connection.send(request, **options)  # type: ignore[attr-defined]
+        again: Response = response.connection.send(request, **options)
         again.history.append(response)
         return again
+
+
+def _target(redirect: Response) -> str:
+    """Where requests goes next. It quotes before it looks for the host, so "host\\@other" is at `other`."""
+    return urljoin(str(redirect.url), requote_uri(redirect.headers["location"]))
 
 
 def _rewound(request: PreparedRequest) -> bool:

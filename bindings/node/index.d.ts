@@ -1,0 +1,217 @@
+/// <reference types="node" />
+
+/** JSON as configurations, parameters and results have it; members that are `undefined` are left out. */
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json | undefined }
+
+/** An object of JSON: the structure of `qauth.toml`, or keys of a profile. */
+export interface JsonObject {
+  [key: string]: Json | undefined
+}
+
+/** The words of {@link QauthError.code}. */
+export type ErrorCode =
+  | 'invalid_argument'
+  | 'config'
+  | 'invalid_client'
+  | 'invalid_grant'
+  | 'reauthentication_required'
+  | 'access_denied'
+  | 'rate_limited'
+  | 'server_error'
+  | 'network'
+  | 'timeout'
+  | 'tls'
+  | 'protocol'
+  | 'store'
+  | 'store_unavailable'
+  | 'session_conflict'
+  | 'unsupported'
+  | 'cancelled'
+  | 'closed'
+  | 'internal'
+
+/** Limits of a call. */
+export interface CallOptions {
+  /**
+   * For everything the call does. Not given: the profile's own (30 s unless set). 0: cached tokens only, nothing
+   * is waited for.
+   */
+  timeoutMs?: number | undefined
+  /**
+   * Gives the call up: it rejects with `cancelled`, whose `cause` is the signal's reason. A renewal under way
+   * goes on.
+   */
+  signal?: AbortSignal | undefined
+}
+
+/** Limits of a call that needs a token. */
+export interface TokenOptions extends CallOptions {
+  /** The token must be valid at least this long from now on. */
+  minRemainingMs?: number | undefined
+}
+
+/** What goes with a request, beside the token. */
+export interface RequestOptions extends CallOptions {
+  /** Appended to the target's own query. An array repeats its name. */
+  query?:
+    URLSearchParams | Record<string, string | number | boolean | (string | number | boolean)[] | undefined> | undefined
+  /** Sent beside those that the token needs; those, `Host` and the framing headers are refused. */
+  headers?: Headers | Record<string, string | undefined> | undefined
+  /** Sent as it is, a string in UTF-8. */
+  body?: string | ArrayBuffer | ArrayBufferView | null | undefined
+}
+
+/** What a source's tokens are narrowed to. */
+export interface Narrowing {
+  scope?: string | undefined
+  audience?: string | undefined
+  resource?: string | undefined
+}
+
+/**
+ * The source of a profile, or of a provider whose credentials are in the environment (`source('quiqup')`), in the process's
+ * own engine: `Engine.shared().source(name, options)`.
+ */
+export function source(name: string, options?: JsonObject): TokenSource
+
+/** The version of this package. */
+export const version: string
+
+/**
+ * Owns the connections, the threads and the sources. One per process is enough, and all threads may share it:
+ * {@link Engine.shared}, which {@link source} uses. Cannot be extended.
+ */
+export class Engine {
+  /**
+   * With a configuration of the structure of `qauth.toml`; without one: providers by name, credentials from the
+   * environment.
+   */
+  constructor(config?: JsonObject)
+  /** With the configuration that is found: `QAUTH_CONFIG`, then `qauth/qauth.toml` in the XDG folder; none is fine. */
+  static discover(): Engine
+  /** With a `qauth.toml`, or JSON of that structure where the name ends in `.json`. */
+  static fromFile(path: string): Engine
+  /** With the text of a `qauth.toml`. */
+  static fromToml(text: string): Engine
+  /** With the same structure as JSON. */
+  static fromJson(text: string): Engine
+  /** The process's own, made as by {@link Engine.discover} at its first use; the same one in all worker threads. */
+  static shared(): Engine
+  /**
+   * The source of a profile or provider; `options` are keys over those of the profile. Sends nothing. Keep what
+   * it gives.
+   */
+  source(name: string, options?: JsonObject): TokenSource
+  /** Forgets a profile's source: its objects answer `closed` from now on. Whether there was one. */
+  remove(name: string): boolean
+  /** The profiles of the configuration. */
+  profiles(): string[]
+  /** Moves a manual clock (`testing.clock = "manual"`), and resolves when the renewals that came due have ended. */
+  advance(seconds: number): Promise<void>
+  /** Ends the engine: calls that wait and all later ones answer `closed`. Resolves when its threads have ended. */
+  close(): Promise<void>
+  /** The same, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** The live object of one profile: a valid token whenever it is asked for one. An engine gives it. */
+export class TokenSource {
+  private constructor()
+  /** The profile's name. */
+  readonly profile: string
+  /** The provider's name. */
+  readonly provider: string
+  /** Where API calls begin; `null` for a profile without an API address, which can `token()` and `header()`. */
+  readonly apiBaseUrl: string | null
+  /** The header that carries the token, `Authorization` as a rule. */
+  readonly headerName: string
+  /** A valid token: the cached one, or a new one. */
+  token(options?: TokenOptions): Promise<Token>
+  /**
+   * The value of that header, `Bearer …`: at once while a token is cached, else a promise; `await source.header()` is always
+   * right. Rejects with `unsupported` where a request needs more than one constant header.
+   */
+  header(): string | Promise<string>
+  /** Every header that a request to `url` (a path below the API address, or a whole URL) must carry. */
+  headers(method: string, url: string | URL, options?: TokenOptions): Promise<Record<string, string>>
+  /**
+   * Calls the API. Every status is a result; a 401 leads to one new token and one more try; a redirect is not followed.
+   */
+  request(method: string, target: string | URL, options?: RequestOptions): Promise<Response>
+  /** Runs an operation that the provider declares, and gives its parsed answer. */
+  call(operation: string, parameters?: JsonObject, options?: TokenOptions): Promise<any>
+  /**
+   * The global `fetch` with every header that the profile's API needs; it needs no `this`. A path that begins with `/` is one
+   * below the API address. A 401 leads to one new token and one more try, if the body can be sent again. Redirects are
+   * followed as by `fetch`; the profile's headers go to the profile's own hosts only.
+   */
+  readonly fetch: (input: string | URL | Request, init?: RequestInit) => Promise<globalThis.Response>
+  /** The API rejected this token. Acts only if it is still the current one; whether it was. */
+  invalidate(token: Token): boolean
+  /** Forgets remembered failures and pauses: the next call tries again at once. */
+  reset(): void
+  /** Replaces keys of the profile, for instance a secret. Tokens of the old ones are not given any more. */
+  update(changes: JsonObject): void
+  /** The source of the same profile's tokens with this scope, audience or resource. */
+  scoped(narrowing: Narrowing): TokenSource
+}
+
+/**
+ * A token as one source gave it; it does not change. Nothing shows its text but {@link Token.accessToken} and
+ * `headerValue`.
+ */
+export class Token {
+  private constructor()
+  /** The access token itself. Keep it out of logs. */
+  readonly accessToken: string
+  /** As the server spelled it, `Bearer` where it said nothing. */
+  readonly tokenType: string
+  /** When it ends; `null` for a token without an end. */
+  readonly expiresAt: Date | null
+  /** For how many seconds it is still valid, as of now: 0 once it has ended; `null` for a token without an end. */
+  readonly expiresIn: number | null
+  /** What the server granted, where it said so. */
+  readonly scope: string | null
+  /** Further members of the answer that the provider keeps. */
+  readonly extras: { readonly [key: string]: any }
+  /** Counts the tokens of its source upwards. */
+  readonly generation: number
+  /** The value of the header that carries it. */
+  readonly headerValue: string
+}
+
+/** What an API answered to {@link TokenSource.request}. */
+export class Response {
+  private constructor()
+  readonly status: number
+  /** Whether the status is 200 to 299. */
+  readonly ok: boolean
+  readonly headers: Headers
+  /** Decoded. */
+  readonly body: Buffer
+  /** The body as UTF-8. */
+  text(): string
+  /** The body as JSON; throws `protocol` if it is none. */
+  json(): any
+}
+
+/** Every failure of this package. The message is for people and logs: it holds no secret. */
+export class QauthError extends Error {
+  private constructor()
+  readonly name: 'QauthError'
+  /** The stable word. */
+  readonly code: ErrorCode
+  readonly profile: string | null
+  readonly provider: string | null
+  /** The HTTP status of the server's answer. */
+  readonly status: number | null
+  /** The server's `error` (RFC 6749 5.2). */
+  readonly serverError: string | null
+  /** The server's `error_description`, secrets masked. */
+  readonly serverErrorDescription: string | null
+  /** Whether the same call may succeed later with nothing changed. */
+  readonly retryable: boolean
+  /** How long to wait before the next try can help. */
+  readonly retryAfterMs: number | null
+  toJSON(): object
+}

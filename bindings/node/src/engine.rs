@@ -1,0 +1,101 @@
+//! Engines.
+
+use napi::bindgen_prelude::{AsyncTask, External};
+use napi::{Env, Result, Task};
+use napi_derive::napi;
+use qauth_core::{Engine, TokenSource};
+
+use crate::convert::{fallible, infallible, object};
+
+/// Without a configuration.
+#[napi]
+pub(crate) fn engine_new() -> Result<External<Engine>> {
+    made(Engine::new)
+}
+
+/// With the configuration that is found.
+#[napi]
+pub(crate) fn engine_discover() -> Result<External<Engine>> {
+    made(Engine::discover)
+}
+
+/// The process's own: the same one in every environment.
+#[napi]
+pub(crate) fn engine_shared() -> Result<External<Engine>> {
+    made(Engine::shared)
+}
+
+/// From a file.
+#[napi]
+pub(crate) fn engine_from_file(path: String) -> Result<External<Engine>> {
+    made(|| Engine::from_file(path))
+}
+
+/// From the text of a `qauth.toml`.
+#[napi]
+pub(crate) fn engine_from_toml(text: String) -> Result<External<Engine>> {
+    made(|| Engine::from_toml(&text))
+}
+
+/// From the same structure as JSON.
+#[napi]
+pub(crate) fn engine_from_json(text: String) -> Result<External<Engine>> {
+    made(|| Engine::from_json(&text))
+}
+
+fn made(make: impl FnOnce() -> qauth_core::Result<Engine>) -> Result<External<Engine>> {
+    fallible(make).map(External::new)
+}
+
+/// The source of a profile or provider, with keys given in code as the JSON of an object.
+#[napi]
+pub(crate) fn engine_source(engine: &External<Engine>, name: String, options: String) -> Result<External<TokenSource>> {
+    let options = object("options", &options)?;
+    fallible(|| engine.source_with(&name, &options)).map(External::new)
+}
+
+/// Forgets a profile's source.
+#[napi]
+pub(crate) fn engine_remove(engine: &External<Engine>, name: String) -> Result<bool> {
+    infallible(|| engine.remove(&name))
+}
+
+/// The configuration's profiles.
+#[napi]
+pub(crate) fn engine_profiles(engine: &External<Engine>) -> Result<Vec<String>> {
+    infallible(|| engine.profiles().map(str::to_owned).collect())
+}
+
+/// Moves a manual clock.
+#[napi]
+pub(crate) fn engine_advance(engine: &External<Engine>, seconds: f64) -> AsyncTask<Blocking> {
+    AsyncTask::new(Blocking { engine: Engine::clone(engine), seconds: Some(seconds) })
+}
+
+/// Ends the engine.
+#[napi]
+pub(crate) fn engine_close(engine: &External<Engine>) -> AsyncTask<Blocking> {
+    AsyncTask::new(Blocking { engine: Engine::clone(engine), seconds: None })
+}
+
+/// What blocks, on a thread of node's pool: moving the clock by so many seconds, or closing.
+pub(crate) struct Blocking {
+    engine: Engine,
+    seconds: Option<f64>,
+}
+
+impl Task for Blocking {
+    type Output = ();
+    type JsValue = ();
+
+    fn compute(&mut self) -> Result<()> {
+        match self.seconds {
+            Some(seconds) => fallible(|| self.engine.advance(seconds)),
+            None => infallible(|| self.engine.close()),
+        }
+    }
+
+    fn resolve(&mut self, _env: Env, (): ()) -> Result<()> {
+        Ok(())
+    }
+}
