@@ -28,6 +28,10 @@ pub(crate) fn parse(text: &str) -> Result<Url, String> {
     if !text.is_ascii() {
         return Err("holds characters outside ASCII; write an international host name in its xn-- form".into());
     }
+    // Here it ends the host, as browsers read it; other clients take what follows for the host.
+    if text.contains('\\') {
+        return Err("holds a backslash; percent-encode it".into());
+    }
     let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
     check(&url)?;
     Ok(url)
@@ -93,6 +97,7 @@ mod tests {
             "http://127.0.0.1.evil.com",
             "ftp://x",
             "https://user:pw@x",
+            "https://x\\@evil.com",
             "https://x/#f",
             "https://x:0",
             "https://ex\u{0430}mple.com",
