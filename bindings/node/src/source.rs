@@ -1,11 +1,9 @@
 //! Token sources.
 
-use std::time::Duration;
-
 use napi::bindgen_prelude::{Buffer, External};
 use napi::{Env, Result};
 use napi_derive::napi;
-use qauth_core::{ErrorCode, Headers, Request, Response, Token, TokenOptions, TokenRef, TokenSource};
+use qauth_core::{Headers, Request, Response, Token, TokenOptions, TokenRef, TokenSource};
 
 use crate::convert::{fallible, infallible, object, options};
 use crate::promises::{Begun, Promises};
@@ -83,13 +81,8 @@ pub(crate) fn source_header<'env>(
     source: &External<TokenSource>,
 ) -> Result<Begun<'env>> {
     promises.begin(env, |queue, deferred| {
-        // Refused before a token is obtained, as everywhere: a limit of zero only asks.
-        let asked = TokenOptions { timeout: Some(Duration::ZERO), ..TokenOptions::default() };
-        if let Err(error) = source.with_header(asked, |_| ())
-            && error.code() == ErrorCode::Unsupported
-        {
-            return Err(error);
-        }
+        // Refused before a token is obtained, as everywhere.
+        source.check_single_header()?;
         let value = |token: Token| token.header_value().to_owned();
         source.token_queued(TokenOptions::default(), queue, move |result| deferred.settle(result.map(value)))
     })
