@@ -17,7 +17,6 @@ ln -sf libqauth.so "$target/libqauth.so.1"
 "${CXX:-c++}" -std=c++17 -O1 -Wall -Wextra -Werror "$drivers/driver.cpp" -o "$out/driver-cpp" "${library[@]}"
 
 make --no-print-directory packages >"$out/packages.log" 2>&1 || { cat "$out/packages.log"; exit 1; }
-export QAUTH_NODE_APP=$PWD/build/node-app
 
 exec "$target/conformance" --driver "c=$out/driver-c" --driver "cpp=$out/driver-cpp" --driver "cli=$target/qauth" \
     --driver "python=build/python/bin/python $drivers/driver.py sync" \

@@ -121,7 +121,7 @@ export class TokenSource {
   readonly profile: string
   /** The provider's name. */
   readonly provider: string
-  /** Where API calls begin; `null` for a profile without an API address, which can `token()` and `header()`. */
+  /** The API's base address; `null` for a profile without one, which can `token()` and `header()`. */
   readonly apiBaseUrl: string | null
   /** The header that carries the token, `Authorization` as a rule. */
   readonly headerName: string

@@ -49,7 +49,8 @@ impl TokenSource {
         self.source.profile().provider.clone()
     }
 
-    /// Where paths of API calls begin; `None` for a profile without an API address, which can `token()` and `header()`.
+    /// The API's base address, which the provider's `api_path` and a call's own path follow; `None` for a profile without
+    /// one, which can `token()` and `header()`.
     pub fn api_base_url(&self) -> Option<String> {
         self.source.profile().api_base_url.clone()
     }

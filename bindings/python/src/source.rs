@@ -103,7 +103,7 @@ impl TokenSource {
         self.source.provider().name().to_owned()
     }
 
-    /// Where paths of API calls begin; None for a profile without an API address.
+    /// The API's base address; None for a profile without one.
     #[getter]
     fn api_base_url(&self) -> Option<String> {
         self.source.api_base_url()

@@ -74,7 +74,7 @@ class TokenSource:
     def provider(self) -> str: ...
     @property
     def api_base_url(self) -> str | None:
-        """Where paths of API calls begin; None for a profile without an API address."""
+        """The API's base address; None for a profile without one."""
     @property
     def header_name(self) -> str:
         """The name of the header that carries the token, "Authorization" as a rule."""
