@@ -21,7 +21,8 @@ LIBRARY = $(if $(filter dev,$(PROFILE)),cargo build -p qauth-ffi,cargo rustc --p
 
 PYTHON  := bindings/python examples/python tests/conformance/drivers
 # What the Python and Node packages are made of.
-PACKAGED = $(shell find core cli sim bindings -type f -not -path '*/node_modules/*' -not -path '*/__pycache__/*' -not -name '*.node')
+PACKAGED = $(shell find core cli sim bindings -type f -not -path '*/tests/*' -not -path '*/bench/*' -not -path '*/.*' \
+    -not -path '*/__pycache__/*' -not -name '*.node') bindings/python/tests/requirements.txt bindings/node/tests/app/package-lock.json
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check conformance header bench bench-rust bench-python bench-node install dist wheel npm-pack packages ruff clean

@@ -14,7 +14,10 @@ mod token;
 mod wait;
 
 use std::ffi::OsString;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 #[cfg(Py_GIL_DISABLED)]
@@ -28,9 +31,25 @@ fn cli(py: Python<'_>, argv: Vec<OsString>) -> u8 {
     py.detach(|| qauth_cli::run(argv))
 }
 
+/// What is kept for the whole process (classes, exceptions) belongs to the interpreter that imported the module first.
+/// Python itself refuses others from 3.12 on.
+fn check_interpreter() -> PyResult<()> {
+    static HOME: AtomicI64 = AtomicI64::new(-1);
+    // SAFETY: attached to an interpreter, which is running this import.
+    let here = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    match HOME.compare_exchange(-1, here, Ordering::Relaxed, Ordering::Relaxed) {
+        Err(home) if home != here => Err(PyImportError::new_err(
+            "qauth is in use by another interpreter of this process, and one alone can have it (mod_wsgi: set \
+             WSGIApplicationGroup to %{GLOBAL})",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The native half of the package `qauth`.
 #[pymodule(gil_used = true)]
 fn _qauth(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    check_interpreter()?;
     module.add("__version__", qauth_core::VERSION)?;
     module.add("CODES", qauth_core::ErrorCode::ALL.iter().map(|code| code.name()).collect::<Vec<_>>())?;
     module.add_class::<engine::Engine>()?;
