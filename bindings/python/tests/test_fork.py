@@ -51,6 +51,21 @@ assert source.token() is token, "what the child does is its own"
     assert sim.count("quiqup") == 2
 
 
+def test_a_generation_names_one_token_in_a_child_too(sim: Sim) -> None:
+    # What is kept by its generation would else be given for another token.
+    run(
+        sim,
+        QUIET
+        + """
+old, header = source.token(), source.header()
+assert source.invalidate(old)
+def child():
+    assert source.token().generation > old.generation and source.header() != header
+forked(child)
+""",
+    ).cleanly()
+
+
 def test_a_child_renews_what_has_expired(sim: Sim) -> None:
     sim.post("settings", vendor="quiqup", lifetime=1)
     run(
