@@ -60,7 +60,7 @@ def test_waiters_start_no_threads(slow: qauth.TokenSource, sim: Sim, run: Run) -
         sim.post("settings", vendor="quiqup", delay_ms=1000)
         threads, tasks = threading.active_count(), tasks_of_the_system()
         waiting = [asyncio.ensure_future(slow.token_async()) for _ in range(1000)]
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0)
         assert not any(task.done() for task in waiting)
         assert (threading.active_count(), tasks_of_the_system()) == (threads, tasks)
         await asyncio.gather(*waiting)
@@ -83,7 +83,7 @@ def test_the_loop_turns_while_calls_wait(slow: qauth.TokenSource, run: Run) -> N
 def test_cancelling_one_of_many_harms_no_other(slow: qauth.TokenSource, sim: Sim, run: Run) -> None:
     async def main() -> None:
         waiting = [asyncio.create_task(slow.token_async()) for _ in range(20)]
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         for task in waiting[::2]:
             task.cancel()
         results = await asyncio.gather(*waiting, return_exceptions=True)
@@ -97,7 +97,7 @@ def test_cancelling_one_of_many_harms_no_other(slow: qauth.TokenSource, sim: Sim
 def test_a_renewal_goes_on_when_all_who_waited_are_cancelled(slow: qauth.TokenSource, sim: Sim, run: Run) -> None:
     async def main() -> qauth.Token:
         task = asyncio.create_task(slow.token_async())
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -218,7 +218,7 @@ def test_close_ends_calls_that_wait(sim: Sim, run: Run) -> None:
 
     async def main() -> None:
         task = asyncio.ensure_future(engine.source("quiqup").token_async())
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0)
         async with engine:
             pass
         with pytest.raises(qauth.ClosedError):
@@ -240,7 +240,7 @@ def loops(policy: str) -> asyncio.AbstractEventLoop:
 def test_a_loop_that_ends_with_a_call_under_way_is_freed(slow: qauth.TokenSource, policy: str, closed: bool) -> None:
     loop = loops(policy)
     tasks = [loop.create_task(slow.token_async()), loop.create_task(slow.request_async("GET", "/orders"))]
-    loop.run_until_complete(asyncio.sleep(0.005))
+    loop.run_until_complete(asyncio.sleep(0))
     assert not tasks[0].done()
     for task in tasks:
         # Its warning would be right, and is not the matter here.
@@ -292,7 +292,7 @@ def test_descriptors_do_not_grow_over_loops_that_end_with_calls_under_way(slow: 
 def test_a_result_that_comes_after_its_loop_was_closed_does_no_harm(slow: qauth.TokenSource, sim: Sim) -> None:
     loop = asyncio.new_event_loop()
     task = loop.create_task(slow.token_async())
-    loop.run_until_complete(asyncio.sleep(0.005))
+    loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     sim.wait_for("quiqup")
     eventually(lambda: slow.token(timeout=5))
