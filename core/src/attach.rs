@@ -1,12 +1,11 @@
 //! (token, method, URL) into the headers that a request carries, and the hosts that may see them (DESIGN.md 8).
 
-use std::time::Duration;
-
 use url::Url;
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Profile;
-use crate::provider::Place;
+use crate::provider::{Bound, Place};
+use crate::runtime::Core;
 use crate::token::Published;
 use crate::url_rules;
 
@@ -50,29 +49,108 @@ impl std::fmt::Debug for Headers {
     }
 }
 
-/// The headers for a request to `url`, which must be one of the profile's own hosts.
-pub(crate) fn headers(profile: &Profile, published: &Published, url: &Url, now_unix: Duration) -> Result<Headers> {
-    check_host(profile, url)?;
+/// What stands before and after the access token where it goes.
+pub(crate) fn affixes(profile: &Profile) -> (&str, &str) {
     let attach = &profile.provider.definition().attach;
-    let mut pairs = vec![(attach.header.clone(), published.header.clone())];
-    let scope = profile.scope(now_unix.as_millis());
-    for (name, template) in &attach.headers {
-        if let Some(value) = template.render(&scope, Place::Header)? {
-            pairs.push((name.clone(), value));
+    if let Some(value) = &attach.value {
+        return value.around("access_token").expect("a checked template has the token once, between texts");
+    }
+    match () {
+        () if profile.dpop => ("DPoP ", ""),
+        () if attach.query.is_some() => ("", ""),
+        () if attach.cookie.is_some() => (profile.provider.cookie_prefix(), ""),
+        () => (profile.provider.scheme_prefix(), ""),
+    }
+}
+
+/// Everything that a request to `url` must carry, and the URL itself where the token stands in it.
+pub(crate) struct Attached {
+    pub(crate) headers: Headers,
+    pub(crate) url: Url,
+}
+
+/// Attaches the token to a request to `url`, which must be one of the profile's own hosts.
+pub(crate) fn attach(
+    core: &Core,
+    profile: &Profile,
+    published: &Published,
+    method: &str,
+    url: &Url,
+) -> Result<Attached> {
+    check_host(profile, url)?;
+    attach_unchecked(core, profile, published, method, url)
+}
+
+/// The same for a URL of the server itself, which the provider file or the server's description names.
+pub(crate) fn attach_unchecked(
+    core: &Core,
+    profile: &Profile,
+    published: &Published,
+    method: &str,
+    url: &Url,
+) -> Result<Attached> {
+    let attach = &profile.provider.definition().attach;
+    let now = core.clock.now().unix();
+    let mut url = url.clone();
+    let mut pairs = Vec::with_capacity(1 + attach.headers.len());
+    match (&attach.query, &attach.cookie) {
+        (Some(name), _) => drop(url.query_pairs_mut().append_pair(name, published.access_token())),
+        (None, Some(_)) => pairs.push(("Cookie".to_owned(), published.header.clone())),
+        (None, None) => pairs.push((attach.header.clone(), published.header.clone())),
+    }
+    if let Some(key) = &published.dpop {
+        let proof = core.nonces.proof(key, method, &url, now.as_secs(), Some(published.access_token()))?;
+        pairs.push(("DPoP".to_owned(), proof));
+    }
+    if !attach.headers.is_empty() {
+        let mut scope = profile.scope(now.as_millis(), None);
+        for (name, value) in &published.extras {
+            scope.set(name, Bound::Json(value.clone()));
+        }
+        for (name, template) in &attach.headers {
+            if let Some(value) = template.render(&scope, Place::Header)? {
+                pairs.push((name.clone(), value));
+            }
         }
     }
-    Ok(Headers { pairs, generation: published.generation })
+    Ok(Attached { headers: Headers { pairs, generation: published.generation }, url })
+}
+
+/// The headers for a request that the caller sends with a client of its own.
+pub(crate) fn headers(
+    core: &Core,
+    profile: &Profile,
+    published: &Published,
+    method: &str,
+    url: &Url,
+) -> Result<Headers> {
+    if let Some(name) = &profile.provider.definition().attach.query {
+        return Err(Error::new(
+            ErrorCode::Unsupported,
+            format!("this provider's token goes into the query parameter {name}, not into a header; use request"),
+        ));
+    }
+    attach(core, profile, published, method, url).map(|attached| attached.headers)
 }
 
 /// Whether one constant header is all that this provider needs.
 pub(crate) fn check_single_header(profile: &Profile) -> Result<()> {
-    match profile.provider.definition().attach.headers.keys().next() {
-        None => Ok(()),
-        Some(companion) => Err(Error::new(
-            ErrorCode::Unsupported,
-            format!("this provider's requests carry {companion} beside the token; use headers(method, url)"),
-        )),
-    }
+    let attach = &profile.provider.definition().attach;
+    let why = match () {
+        () if attach.query.is_some() => {
+            "this provider's token goes into the query, not into a header; use request".to_owned()
+        }
+        () if profile.dpop => {
+            "every request carries a proof of its own (DPoP) beside the token; use headers(method, url)".to_owned()
+        }
+        () => match attach.headers.keys().next() {
+            None => return Ok(()),
+            Some(companion) => {
+                format!("this provider's requests carry {companion} beside the token; use headers(method, url)")
+            }
+        },
+    };
+    Err(Error::new(ErrorCode::Unsupported, why))
 }
 
 /// A path below the API's address, or a whole URL.

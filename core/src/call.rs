@@ -1,22 +1,26 @@
 //! API calls with the token attached: `request` for any, `call` for the operations that a provider file declares.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::HeaderMap;
 use serde_json::{Map, Value};
 use url::Url;
 
 use crate::attach::{self, Headers};
+use crate::client_auth;
+use crate::discovery::Metadata;
+use crate::dpop;
 use crate::error::{Error, ErrorCode, Result};
 use crate::json;
 use crate::profile::Profile;
-use crate::provider::{Bound, GrantKind, OnUnauthorized, Operation, Place, header_is_free};
-use crate::request::{append_query, header_name, header_value, render};
+use crate::provider::{Bound, GrantKind, OnUnauthorized, Operation, Part, Place, header_is_free};
+use crate::request::{self, header_name, header_value};
 use crate::response;
+use crate::signing;
 use crate::source::{Limit, Source};
 use crate::token::Token;
 use crate::transport::{HttpRequest, HttpResponse};
-use std::sync::Arc;
 
 /// An API call. `target` is a path below the profile's API address, or a whole URL on one of its hosts.
 #[derive(Clone, Default)]
@@ -132,9 +136,14 @@ pub(crate) async fn request(source: &Arc<Source>, request: &Request, limit: Limi
         .filter(|method| *method != reqwest::Method::CONNECT)
         .ok_or_else(|| Error::invalid_argument("method: expected GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS"))?;
     let mut headers = HeaderMap::new();
-    let token_header = &profile.provider.definition().attach.header;
+    let attach = &profile.provider.definition().attach;
+    let own = |name: &str| {
+        let token_header = if attach.cookie.is_some() { "cookie" } else { attach.header.as_str() };
+        (attach.query.is_none() && name.eq_ignore_ascii_case(token_header))
+            || (profile.dpop && name.eq_ignore_ascii_case("dpop"))
+    };
     for (name, value) in &request.headers {
-        if !header_is_free(name) || name.eq_ignore_ascii_case(token_header) {
+        if !header_is_free(name) || own(name) {
             return Err(Error::invalid_argument(format!("headers: {name:?} is written by qauth itself")));
         }
         headers.append(header_name(name)?, header_value(name, value)?);
@@ -146,8 +155,9 @@ pub(crate) async fn request(source: &Arc<Source>, request: &Request, limit: Limi
         body: request.body.clone(),
         timeout: None,
         max_body: source.core.max_answer,
+        identity: profile.identity.clone(),
     };
-    let answered = send(source, http, limit, Retry::Once).await?;
+    let answered = send(source, http, limit, Retry::Once, Whose::Profile).await?;
     let response = &answered.response;
     let headers = response
         .headers
@@ -167,9 +177,21 @@ pub(crate) async fn call(
 ) -> Result<CallResult> {
     let profile = source.profile();
     let operation = find(&profile, name)?;
-    let http = operation_request(source, &profile, name, operation, parameters)?;
+    let metadata = match operation.url.is_some() {
+        true => source
+            .core
+            .metadata(&profile, &limit.deadline(&source.core.clock))
+            .await
+            .map_err(|refusal| refusal.error)?,
+        false => None,
+    };
+    let http = operation_request(source, &profile, name, operation, parameters, metadata.as_deref())?;
     let retry = if operation.on_401 == OnUnauthorized::Result { Retry::Never } else { Retry::Once };
-    let answered = send(source, http, limit, retry).await?;
+    let answered = match operation.client_auth {
+        Some(_) => Answered { response: send_bare(source, http, limit).await?, sent: Vec::new() },
+        None if operation.url.is_some() => send(source, http, limit, retry, Whose::Server).await?,
+        None => send(source, http, limit, retry, Whose::Profile).await?,
+    };
     let response = &answered.response;
     let secrets = operation.secrets.iter().map(|at| at.0.clone()).collect();
     let value = match (response.status, operation.on_401) {
@@ -194,12 +216,29 @@ struct Answered {
     sent: Vec<Token>,
 }
 
-async fn send(source: &Arc<Source>, request: HttpRequest, limit: Limit, retry: Retry) -> Result<Answered> {
+/// Whose address a request goes to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The caller's choice among the profile's hosts.
+    Profile,
+    /// The server's own, by the provider file or the server's description.
+    Server,
+}
+
+async fn send(
+    source: &Arc<Source>,
+    request: HttpRequest,
+    limit: Limit,
+    retry: Retry,
+    whose: Whose,
+) -> Result<Answered> {
     let profile = source.profile();
     // Refused before a token is obtained: a wrong host costs no login.
-    attach::check_host(&profile, &request.url)?;
+    if whose == Whose::Profile {
+        attach::check_host(&profile, &request.url)?;
+    }
     let token = Token::new(source.token(limit).await?);
-    let response = send_with(source, &request, &token, limit).await?;
+    let response = send_with(source, &request, &token, limit, whose).await?;
     if response.status != 401 || retry == Retry::Never {
         return Ok(Answered { response, sent: vec![token] });
     }
@@ -207,7 +246,7 @@ async fn send(source: &Arc<Source>, request: HttpRequest, limit: Limit, retry: R
         return Ok(Answered { response, sent: vec![token] });
     }
     let fresh = Token::new(source.token(limit).await?);
-    let response = send_with(source, &request, &fresh, limit).await?;
+    let response = send_with(source, &request, &fresh, limit, whose).await?;
     Ok(Answered { response, sent: vec![token, fresh] })
 }
 
@@ -217,22 +256,95 @@ pub(crate) fn rejected(source: &Source, generation: u64, access_token: Option<&s
     source.profile().grant != GrantKind::Static
 }
 
-async fn send_with(source: &Arc<Source>, request: &HttpRequest, token: &Token, limit: Limit) -> Result<HttpResponse> {
-    let attached = attach::headers(&source.profile(), token.published(), &request.url, source.core.clock.now().unix())?;
+/// Sends with this token; once more where all that the API wants is a nonce in the proof (RFC 9449 9).
+async fn send_with(
+    source: &Arc<Source>,
+    request: &HttpRequest,
+    token: &Token,
+    limit: Limit,
+    whose: Whose,
+) -> Result<HttpResponse> {
+    let response = send_attached(source, request, token, limit, whose).await?;
+    let Some(key) = &token.published().dpop else { return Ok(response) };
+    let fresh = source.core.nonces.learn(key, &request.url, dpop::nonce(&response.headers));
+    if response.status != 401 || !fresh || !dpop::wants_nonce(dpop::challenges(&response.headers)) {
+        return Ok(response);
+    }
+    let response = send_attached(source, request, token, limit, whose).await?;
+    source.core.nonces.learn(key, &request.url, dpop::nonce(&response.headers));
+    match response.status == 401 && dpop::wants_nonce(dpop::challenges(&response.headers)) {
+        true => Err(Error::protocol("the API asks for a new DPoP nonce again and again").with_status(401)),
+        false => Ok(response),
+    }
+}
+
+async fn send_attached(
+    source: &Arc<Source>,
+    request: &HttpRequest,
+    token: &Token,
+    limit: Limit,
+    whose: Whose,
+) -> Result<HttpResponse> {
+    let profile = source.profile();
+    let attach = if whose == Whose::Server { attach::attach_unchecked } else { attach::attach };
+    let attached = attach(&source.core, &profile, token.published(), request.method.as_str(), &request.url)?;
     let mut headers = request.headers.clone();
-    for (name, value) in attached.iter() {
+    for (name, value) in attached.headers.iter() {
         headers.insert(header_name(name)?, header_value(name, value)?);
     }
-    let left = limit.until.map(|until| until.saturating_duration_since(std::time::Instant::now()));
     let request = HttpRequest {
         method: request.method.clone(),
-        url: request.url.clone(),
+        url: attached.url,
         headers,
         body: request.body.clone(),
-        timeout: left,
+        timeout: None,
         max_body: request.max_body,
+        identity: request.identity.clone(),
     };
+    send_bare(source, request, limit).await
+}
+
+async fn send_bare(source: &Arc<Source>, request: HttpRequest, limit: Limit) -> Result<HttpResponse> {
+    let timeout = limit.until.map(|until| until.saturating_duration_since(std::time::Instant::now()));
+    let request = HttpRequest { timeout, ..request };
     source.core.transport()?.send(request).await.map_err(|fault| Error::new(fault.code, fault.message))
+}
+
+/// What an API answered to a request that the caller sent with a client of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answer<'a> {
+    /// The generation of the headers that the request carried.
+    pub generation: u64,
+    /// The HTTP status.
+    pub status: u16,
+    /// The value of each `WWW-Authenticate` header.
+    pub www_authenticate: &'a [&'a str],
+    /// The value of `DPoP-Nonce` (RFC 9449 8.2), which any answer may bring.
+    pub dpop_nonce: Option<&'a str>,
+}
+
+/// Why a request should be sent once more, with fresh headers. For each reason once: a second time tells nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Again {
+    /// The proof needs the nonce that came with the answer (RFC 9449 9). Nothing is wrong with the token.
+    Nonce,
+    /// The token was rejected, and a new one is on its way.
+    Token,
+}
+
+/// Takes note of an answer: its nonce, and a 401.
+pub(crate) fn answered(source: &Source, target: &str, answer: &Answer<'_>) -> Result<Option<Again>> {
+    if let Some(key) = source.dpop_key(answer.generation) {
+        let url = attach::resolve(&source.profile(), target)?;
+        let fresh = source.core.nonces.learn(&key, &url, answer.dpop_nonce);
+        if answer.status == 401 && dpop::wants_nonce(answer.www_authenticate.iter().copied()) {
+            return Ok(fresh.then_some(Again::Nonce));
+        }
+    }
+    if answer.status != 401 {
+        return Ok(None);
+    }
+    Ok(rejected(source, answer.generation, None).then_some(Again::Token))
 }
 
 /// The headers for a request that the caller sends with a client of its own.
@@ -245,7 +357,7 @@ pub(crate) async fn headers(source: &Arc<Source>, method: &str, target: &str, li
     attach::check_host(&profile, &url)?;
     let published = source.token(limit).await?;
     // The profile may have been updated while the token was waited for.
-    attach::headers(&source.profile(), &published, &url, source.core.clock.now().unix())
+    attach::headers(&source.core, &source.profile(), &published, method, &url)
 }
 
 fn find<'a>(profile: &'a Profile, name: &str) -> Result<&'a Operation> {
@@ -268,6 +380,7 @@ fn operation_request(
     name: &str,
     operation: &Operation,
     parameters: &Map<String, Value>,
+    metadata: Option<&Metadata>,
 ) -> Result<HttpRequest> {
     let expected: Vec<&str> = profile.provider.call_parameters(operation).collect();
     if let Some(unknown) = parameters.keys().find(|key| !expected.contains(&key.as_str())) {
@@ -282,26 +395,27 @@ fn operation_request(
     if let Some(missing) = expected.iter().find(missing) {
         return Err(Error::invalid_argument(format!("parameter {missing:?} is missing: operation {name} needs it")));
     }
-    let mut scope = profile.scope(source.core.clock.now().unix().as_millis());
+    let mut scope = profile.scope(source.core.clock.now().unix().as_millis(), metadata);
     for (key, value) in parameters {
         scope.set(key, Bound::Json(value.clone()));
     }
-    let mut url = attach::resolve(profile, &render(&operation.path, &scope, Place::Path, "path")?)?;
-    append_query(&mut url, &operation.query, &scope)?;
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    for (header, template) in &operation.headers {
-        if let Some(value) = template.render(&scope, Place::Header)? {
-            headers.insert(header_name(header)?, header_value(header, &value)?);
-        }
-    }
-    let body = match &operation.json {
-        Some(template) => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            template.render(&scope)?.map(|body| body.to_string().into_bytes())
-        }
-        None => None,
+    let declared = operation.request();
+    let mut url = match (&operation.path, &operation.url) {
+        (Some(path), _) => attach::resolve(profile, &request::render(path, &scope, Place::Path, "path")?)?,
+        (None, Some(url)) => request::whole_url(url, &scope)?,
+        (None, None) => return Err(Error::config(format!("operation {name} has neither path nor url"))),
     };
+    if !scope.values.contains_key("assertion_audience") {
+        scope.set("assertion_audience", url.as_str());
+    }
+    request::append_query(&mut url, declared.query, &scope)?;
+    signing::sign(profile, declared.templates(), &mut scope)?;
+    let (mut headers, mut form) = (request::headers(declared.headers, &scope)?, request::form(declared, &scope)?);
+    if let Some(method) = operation.client_auth {
+        let method = client_auth::choose(profile, method, metadata)?;
+        client_auth::apply(profile, method, &scope, &mut headers, form.get_or_insert_default())?;
+    }
+    let body = request::body(declared, &scope, form, &mut headers)?;
     Ok(HttpRequest {
         method: operation.method.http(),
         url,
@@ -309,6 +423,7 @@ fn operation_request(
         body,
         timeout: None,
         max_body: source.core.max_answer,
+        identity: profile.identity.clone(),
     })
 }
 
@@ -328,16 +443,17 @@ fn refused(source: &Source, profile: &Profile, what: &str, answered: &Answered) 
     let body = json::parse(&response.body, true).ok();
     let mut mask = profile.mask();
     answered.sent.iter().for_each(|token| mask.add(token.access_token()));
-    let said = |at: &str, limit: usize| {
-        let text = body.as_ref()?.pointer(at)?.as_str()?;
+    let said = |part: &Part, limit: usize| {
+        let Part::Pointer(at) = part else { return None };
+        let text = body.as_ref()?.pointer(&at.0)?.as_str()?;
         Some(mask.clean(text, limit))
     };
     let word =
-        said(&answer.error.0, 65).filter(|word| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_graphic()));
+        said(&answer.error, 65).filter(|word| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_graphic()));
     let now = source.core.clock.now().unix();
     Error::new(code, format!("{what}: the API {advice}"))
         .with_status(response.status)
-        .with_server(word, said(&answer.error_description.0, 256))
+        .with_server(word, said(&answer.error_description, 256))
         .with_retry_after(response::retry_after(response, now))
         .about(&profile.name, profile.provider.name())
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::block::block_on_until;
 use crate::config::{Config, Discovery, ProfileInput, Trust, check_profile_name, read_provider_file};
+use crate::custom::TokenFunction;
 use crate::duration;
 use crate::error::{Error, Result};
 use crate::profile::Profile;
@@ -132,6 +133,38 @@ impl Engine {
             Ok(Source::new(registry.core.clone(), profile))
         })?;
         Ok(TokenSource::new(source, registry.clone()))
+    }
+
+    /// The source of a profile whose tokens come from a function of the host: an existing profile with grant `custom`, or
+    /// one made here of these keys (`api_base_url` and the like). The last function that is given for a name counts.
+    ///
+    /// Core calls it from no thread of its own: it runs where a caller waits for the token, one call at a time, and its
+    /// result or error is everybody's. So such a source is renewed `on_demand`.
+    ///
+    /// ```no_run
+    /// # use qauth_core::{CustomToken, Engine, TokenCall};
+    /// # let engine = Engine::discover()?;
+    /// let source = engine.custom_source("vault", &Default::default(), |_: &TokenCall| async {
+    ///     Ok(CustomToken::new("token", Some(std::time::Duration::from_secs(600))))
+    /// })?;
+    /// # Ok::<(), qauth_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::source`]; `config` for a profile with another grant.
+    pub fn custom_source(
+        &self,
+        name: &str,
+        overrides: &Map<String, Value>,
+        function: impl TokenFunction,
+    ) -> Result<TokenSource> {
+        let mut overrides = overrides.clone();
+        if !self.0.config.profiles.contains_key(name) {
+            overrides.entry("provider").or_insert_with(|| Value::from("custom"));
+        }
+        let source = self.source_with(name, &overrides)?;
+        source.set_function(Arc::new(function))?;
+        Ok(source)
     }
 
     /// Forgets a profile's source: its handles answer `closed` from now on, the next `source(name)` makes a new one.

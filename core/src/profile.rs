@@ -1,6 +1,8 @@
 //! A profile: provider, environment, credentials and overrides; parsed, checked, immutable.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ring::{digest, hmac};
@@ -8,12 +10,19 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::config::{ProfileInput, Resolved, WatchedFile, check_text, resolve};
+use crate::config::{ProfileInput, Resolved, WatchedFile, check_multiline, check_text, resolve, resolve_multiline};
+use crate::discovery::Metadata;
+use crate::dpop::DpopKey;
 use crate::duration;
 use crate::error::{Error, Result};
-use crate::provider::{Bound, ClientAuth, Field, Grant, GrantKind, PROFILE_KEYS, Place, Provider, Scope, Template};
+use crate::jose::SigningKey;
+use crate::provider::{
+    Bound, ClientAuth, Field, Grant, GrantKind, PROFILE_KEYS, Place, Provider, RequestSpec, Scope, Template,
+};
 use crate::record_name::RecordName;
 use crate::secret::{Mask, Secret};
+use crate::signing::{self, Keys};
+use crate::transport::Identity;
 use crate::url_rules;
 
 /// When a token is renewed (DESIGN.md 4, "Modes").
@@ -46,8 +55,20 @@ pub(crate) struct Profile {
     pub(crate) max_lifetime: Duration,
     pub(crate) default_lifetime: Option<Duration>,
     pub(crate) timeout: Duration,
+    /// Every token is bound to a key of ours (RFC 9449).
+    pub(crate) dpop: bool,
     /// Tells one set of secrets from another without holding them.
     pub(crate) fingerprint: String,
+    /// The refresh token that a person's sign-in left.
+    pub(crate) signed_in: Option<SignedIn>,
+    /// What the profile signs with.
+    pub(crate) keys: Arc<Keys>,
+    /// The key that it gives for tokens that are bound to one.
+    pub(crate) dpop_key: Option<DpopKey>,
+    /// The certificate of its connections.
+    pub(crate) identity: Option<Arc<Identity>>,
+    /// What `fingerprint` is without the refresh token: a record outlives that.
+    secrets: String,
     /// Given by the source that the profile is for: the naming key is that of its engine's store.
     record_name: Option<RecordName>,
     values: BTreeMap<String, FieldValue>,
@@ -60,6 +81,16 @@ pub(crate) struct Narrowing {
     pub(crate) scope: Option<String>,
     pub(crate) audience: Option<String>,
     pub(crate) resource: Option<String>,
+}
+
+/// A refresh token given by the profile, and the file that keeps it, if one does.
+#[derive(Clone)]
+pub(crate) struct SignedIn {
+    /// None: nobody has signed in yet, and the file is not there.
+    pub(crate) refresh_token: Option<Secret>,
+    /// Its successors are written there.
+    pub(crate) file: Option<PathBuf>,
+    watched: Option<WatchedFile>,
 }
 
 #[derive(Clone)]
@@ -102,6 +133,10 @@ struct Options {
     timeout: Option<Duration>,
     #[serde(default)]
     client_auth: Option<ClientAuth>,
+    #[serde(default)]
+    dpop: Option<bool>,
+    #[serde(default)]
+    refresh_token: Option<String>,
 }
 
 /// `max_lifetime` where nobody says otherwise: an absurd answer is cut to this.
@@ -136,13 +171,17 @@ impl Profile {
 
     /// Whether there is a `file:` secret to look at.
     pub(crate) fn watches_files(&self) -> bool {
-        self.values.values().any(|field| field.file.is_some())
+        self.watched().next().is_some()
+    }
+
+    fn watched(&self) -> impl Iterator<Item = &WatchedFile> {
+        let signed_in = self.signed_in.iter().filter_map(|signed_in| signed_in.watched.as_ref());
+        self.values.values().filter_map(|field| field.file.as_ref()).chain(signed_in)
     }
 
     /// The same profile with its secrets read again, if a `file:` one has changed since; an unreadable one changes nothing.
     pub(crate) fn with_changed_files(&self) -> Option<Profile> {
-        let changed = self.values.values().any(|field| field.file.as_ref().is_some_and(WatchedFile::changed));
-        if !changed {
+        if !self.watched().any(WatchedFile::changed) {
             return None;
         }
         let mut profile = Profile::build(&self.input, &self.provider, self.timeout).ok()?;
@@ -172,7 +211,10 @@ impl Profile {
     }
 
     fn check_narrowing(&self, name: &str) -> Result<()> {
-        match grant_variables(self.grant_definition()).contains(name) {
+        // A function is told what is asked for.
+        let sent =
+            self.grant == GrantKind::Custom || self.provider.variables_of(self.grant_definition()).contains(name);
+        match sent {
             true => Ok(()),
             false => {
                 Err(Error::config(format!("{name}: grant {} of this provider does not send it", self.grant.name()))
@@ -187,9 +229,9 @@ impl Profile {
 
     /// The provider's refresh request, if it has one and this grant can use it.
     pub(crate) fn refresh_definition(&self) -> Option<&Grant> {
-        match self.grant {
-            GrantKind::Static => None,
-            _ => self.provider.definition().grants.get(&GrantKind::RefreshToken),
+        match self.grant.sends() {
+            true => self.provider.definition().grants.get(&GrantKind::RefreshToken),
+            false => None,
         }
     }
 
@@ -201,11 +243,22 @@ impl Profile {
         self.provider.definition().lifetime.single_session
     }
 
-    /// The values for templates: credentials, variables and what the token is narrowed to.
-    pub(crate) fn scope(&self, unix_ms: u128) -> Scope {
+    /// The values for templates: credentials, variables, what the server tells of itself, and what the token is narrowed
+    /// to.
+    pub(crate) fn scope(&self, unix_ms: u128, metadata: Option<&Metadata>) -> Scope {
         let mut scope = Scope { unix_ms, ..Scope::default() };
         for (name, field) in &self.values {
             scope.set(name, Bound::Secret(field.value.clone()));
+        }
+        if let Some(metadata) = metadata {
+            for (name, member) in self.discovered() {
+                if let Some(value) = metadata.endpoint(member, self.identity.is_some()) {
+                    scope.set(name, value);
+                }
+            }
+            if self.value("assertion_audience").is_none() {
+                scope.set("assertion_audience", metadata.issuer());
+            }
         }
         let narrowing = &self.narrowing;
         for (name, value) in
@@ -222,11 +275,28 @@ impl Profile {
         self.values.get(name).map(|field| &field.value)
     }
 
+    /// The variables that only the server's own description can give, and the member that does.
+    pub(crate) fn discovered(&self) -> impl Iterator<Item = (&str, &str)> {
+        let definition = self.provider.definition();
+        let fields = definition.variables.iter().chain(&definition.credentials);
+        fields.filter_map(|(name, field)| {
+            let member = field.discovered.as_deref().filter(|_| self.value(name).is_none())?;
+            Some((name.as_str(), member))
+        })
+    }
+
+    /// The issuer whose description gives them (RFC 8414 2), where the profile names one.
+    pub(crate) fn issuer(&self) -> Option<String> {
+        let discovery = self.provider.definition().discovery.as_ref()?;
+        discovery.issuer.render(&self.scope(0, None), Place::Whole).ok().flatten()
+    }
+
     /// A mask that knows this profile's secrets.
     pub(crate) fn mask(&self) -> Mask {
         let mut mask = Mask::default();
-        for field in self.values.values().filter(|field| field.secret) {
-            mask.add(field.value.expose());
+        let seed = self.signed_in.iter().filter_map(|signed_in| signed_in.refresh_token.as_ref());
+        for secret in self.values.values().filter(|field| field.secret).map(|field| &field.value).chain(seed) {
+            mask.add(secret.expose());
         }
         // As HTTP Basic sends them together.
         let basic = self.grant_definition().basic.clone();
@@ -256,7 +326,11 @@ impl Profile {
             self.narrowing.scope.clone().unwrap_or_default(),
             self.narrowing.audience.clone().unwrap_or_default(),
             self.narrowing.resource.clone().unwrap_or_default(),
-            self.fingerprint.clone(),
+            self.secrets.clone(),
+            self.signed_in.as_ref().map(SignedIn::identity).unwrap_or_default(),
+            if self.dpop { "dpop".to_owned() } else { String::new() },
+            // Nothing tells one function from another but the profile that it is for.
+            if self.grant == GrantKind::Custom { self.name.clone() } else { String::new() },
         ];
         for (name, field) in self.values.iter().filter(|(_, field)| !field.secret) {
             parts.push(name.clone());
@@ -308,13 +382,29 @@ impl Builder<'_> {
         let grant_definition = &definition.grants[&grant];
         let environment = self.environment(&options)?;
 
-        let mut needed = grant_variables(grant_definition);
-        if grant != GrantKind::Static
-            && let Some(refresh) = definition.grants.get(&GrantKind::RefreshToken)
-        {
-            needed.extend(grant_variables(refresh));
-        }
+        let grants = || {
+            let refresh = definition.grants.get(&GrantKind::RefreshToken).filter(|_| grant.sends());
+            std::iter::once(grant_definition).chain(refresh)
+        };
+        let mut needed: BTreeSet<&str> = grants().flat_map(|grant| self.provider.variables_of(grant)).collect();
         needed.extend(definition.attach.headers.values().flat_map(Template::variables));
+        let mtls = definition.mtls.iter().flat_map(|mtls| [mtls.certificate.as_str(), mtls.key.as_str()]);
+        needed.extend(mtls);
+        // A method that the profile chooses has needs of its own.
+        let declared = grants().find_map(|grant| grant.client_auth);
+        let client_auth = declared.map(|declared| options.client_auth.unwrap_or(declared));
+        let required: &[&str] = client_auth.map_or(&[], ClientAuth::needs);
+        needed.extend(required);
+        if client_auth.is_some() {
+            needed.extend(ClientAuth::OPTIONAL);
+        }
+        let dpop = definition.attach.dpop || options.dpop.unwrap_or(false);
+        if dpop {
+            needed.insert("dpop_key");
+        }
+        if definition.discovery.is_some() {
+            needed.extend(definition.discovery.iter().flat_map(|discovery| discovery.issuer.variables()));
+        }
         let url_templates = environment.iter().flat_map(|e| [&e.base_url, &e.api_base_url]).flatten();
         let url_variables: BTreeSet<&str> = url_templates.flat_map(Template::variables).collect();
         if options.base_url.is_none() {
@@ -324,7 +414,7 @@ impl Builder<'_> {
         usable.extend(&url_variables);
         usable.extend(definition.operations.values().flat_map(crate::provider::parameters));
 
-        let values = self.values(&given, &needed, &usable, grant)?;
+        let values = self.values(&given, &needed, &usable, required, grant)?;
         let mut scope = Scope::default();
         for (name, field) in &values {
             scope.set(name, Bound::Secret(field.value.clone()));
@@ -340,8 +430,8 @@ impl Builder<'_> {
                 .rendered(environment.and_then(|e| e.api_base_url.as_ref()), &scope, "api_base_url")?
                 .or_else(|| base_url.clone()),
         };
-        let refresh = definition.grants.get(&GrantKind::RefreshToken).filter(|_| grant != GrantKind::Static);
-        if base_url.is_none() && std::iter::once(grant_definition).chain(refresh).any(|grant| grant.path.is_some()) {
+        let below_base = |grant: &Grant| grant.requests().any(|request| request.path.is_some());
+        if base_url.is_none() && grants().any(below_base) {
             return Err(self.wrong(
                 "base_url",
                 "is missing: the vendor documents no address for this environment, so the profile must give one",
@@ -352,14 +442,16 @@ impl Builder<'_> {
             audience: self.optional_text(options.audience.as_deref(), "audience")?,
             resource: self.optional_text(options.resource.as_deref(), "resource")?,
         };
-        if options.client_auth.is_some() && grant_definition.client_auth.is_none() {
+        if options.client_auth.is_some() && declared.is_none() {
             return Err(self.wrong(
                 "client_auth",
                 &format!("grant {} of this provider fixes how credentials are sent; remove it", grant.name()),
             ));
         }
         let lifetime = &definition.lifetime;
-        let profile = Profile {
+        let signed_in = self.signed_in(&options, grant)?;
+        let secrets = fingerprint(&values, None);
+        let mut profile = Profile {
             name: self.input.name.clone(),
             provider: self.provider.clone(),
             grant,
@@ -367,14 +459,23 @@ impl Builder<'_> {
             api_base_url,
             allowed_hosts: self.allowed_hosts(&options.allowed_hosts)?,
             client_auth: options.client_auth,
-            mode: options.mode.unwrap_or(if lifetime.single_session { Mode::OnDemand } else { Mode::Background }),
+            mode: self.mode(options.mode, lifetime.single_session, grant)?,
+            dpop,
             buffer: options.buffer.or(lifetime.buffer),
             ahead: options.ahead.or(lifetime.ahead),
             max_lifetime: self.positive(options.max_lifetime, "max_lifetime")?.or(lifetime.max).unwrap_or(MAX_LIFETIME),
             default_lifetime: self.positive(options.default_lifetime, "default_lifetime")?.or(lifetime.default),
             timeout: self.positive(options.timeout, "timeout")?.unwrap_or(call_timeout),
             narrowing: Narrowing::default(),
-            fingerprint: fingerprint(&values),
+            fingerprint: match signed_in.as_ref().and_then(|signed_in| signed_in.refresh_token.as_ref()) {
+                Some(seed) => fingerprint(&values, Some(seed)),
+                None => secrets.clone(),
+            },
+            secrets,
+            signed_in,
+            keys: Arc::default(),
+            dpop_key: None,
+            identity: None,
             record_name: None,
             values,
             input: self.input.clone(),
@@ -386,9 +487,23 @@ impl Builder<'_> {
                 profile.check_narrowing(name)?;
             }
         }
-        let profile = Profile { narrowing, ..profile };
-        for grant in [Some(profile.grant_definition()), profile.refresh_definition()].into_iter().flatten() {
-            self.check_token_url(grant, &scope)?;
+        profile.narrowing = narrowing;
+        for request in grants().flat_map(Grant::requests) {
+            self.check_token_url(request.url, &scope)?;
+        }
+        self.check_discovery(&profile, &needed)?;
+        profile.keys = Arc::new(signing::keys(&profile, client_auth).map_err(|(key, why)| self.wrong(&key, &why))?);
+        self.check_proofs(&profile, client_auth)?;
+        profile.identity = self.identity(&profile)?;
+        if dpop && let Some(text) = profile.value("dpop_key") {
+            let key = SigningKey::parse(text.expose(), None, None).map_err(|why| self.wrong("dpop_key", &why))?;
+            profile.dpop_key = Some(DpopKey::new(key, None).map_err(|error| self.wrong("dpop_key", error.message()))?);
+        }
+        if dpop && grant.interactive() && profile.value("dpop_key").is_none() {
+            return Err(self.wrong(
+                "dpop_key",
+                "is missing: a refresh token that outlives this process is bound to a key that must do so too",
+            ));
         }
         for (name, advice) in profile.advice() {
             tracing::warn!(profile = %profile.name, provider = profile.provider.name(), field = name, "{advice}");
@@ -441,6 +556,7 @@ impl Builder<'_> {
         given: &Map<String, Value>,
         needed: &BTreeSet<&str>,
         usable: &BTreeSet<&str>,
+        required: &[&str],
         grant: GrantKind,
     ) -> Result<BTreeMap<String, FieldValue>> {
         let definition = self.provider.definition();
@@ -466,9 +582,12 @@ impl Builder<'_> {
         for (name, field) in fields() {
             let wanted = needed.contains(name.as_str());
             let resolved = match given.get(name) {
-                Some(Value::String(text)) => Some(resolve(text, &self.at(name), &self.input.trust)?),
+                Some(Value::String(text)) => {
+                    let resolve = if field.multiline { resolve_multiline } else { resolve };
+                    Some(resolve(text, &self.at(name), &self.input.trust)?)
+                }
                 Some(_) => return Err(self.wrong(name, "has the wrong type; expected text")),
-                None if wanted => self.unwritten(name, field)?,
+                None if wanted => self.unwritten(name, field, required.contains(&name.as_str()))?,
                 None => None,
             };
             let Some(Resolved { value, file }) = resolved else { continue };
@@ -483,15 +602,21 @@ impl Builder<'_> {
     }
 
     /// A field that the profile does not mention: from the process environment, or its default.
-    fn unwritten(&self, name: &str, field: &Field) -> Result<Option<Resolved>> {
+    fn unwritten(&self, name: &str, field: &Field, required: bool) -> Result<Option<Resolved>> {
         if let Some(value) = field.env.as_ref().and_then(|env| std::env::var(env).ok()) {
-            check_text(&value, &format!("{} (from {})", self.at(name), field.env.as_deref().unwrap_or_default()))?;
+            let at = format!("{} (from {})", self.at(name), field.env.as_deref().unwrap_or_default());
+            if field.multiline {
+                check_multiline(&value, &at)?
+            } else {
+                check_text(&value, &at)?
+            }
             return Ok(Some(Resolved { value: Secret::new(value), file: None }));
         }
         if let Some(default) = &field.default {
             return Ok(Some(Resolved { value: Secret::new(default.as_str()), file: None }));
         }
-        if field.optional {
+        // What the server tells of itself is checked when all else is known.
+        if (field.optional && !required) || field.discovered.is_some() {
             return Ok(None);
         }
         let hint = field.env.as_ref().map(|env| format!(", or set the environment variable {env}")).unwrap_or_default();
@@ -499,12 +624,97 @@ impl Builder<'_> {
     }
 
     /// A whole token URL is wrong now or never: it has no part that comes later.
-    fn check_token_url(&self, grant: &Grant, scope: &Scope) -> Result<()> {
-        let Some(template) = &grant.url else { return Ok(()) };
+    fn check_token_url(&self, url: Option<&Template>, scope: &Scope) -> Result<()> {
+        let Some(template) = url else { return Ok(()) };
         let place = if template.is_variable() { Place::Whole } else { Place::Host };
         let Some(text) = template.render(scope, place)? else { return Ok(()) };
         let key = template.variables().next().unwrap_or("url");
         url_rules::parse(&text).map(drop).map_err(|why| self.wrong(key, &why))
+    }
+
+    /// What nobody gave must come from the server, which somebody must have named.
+    fn check_discovery(&self, profile: &Profile, needed: &BTreeSet<&str>) -> Result<()> {
+        if let Some(issuer) = profile.issuer() {
+            return crate::discovery::check_issuer(&issuer).map_err(|why| self.wrong("issuer", &why));
+        }
+        let definition = self.provider.definition();
+        match profile.discovered().find(|(name, _)| needed.contains(name)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let field = definition.variables.get(name).or_else(|| definition.credentials.get(name));
+                let env = field.and_then(|field| field.env.as_ref());
+                let hint = env.map(|env| format!(", or set the environment variable {env}")).unwrap_or_default();
+                Err(self.wrong(name, &format!("is missing: give it in the profile, or issuer for discovery{hint}")))
+            }
+        }
+    }
+
+    /// What signs must be there, and a client that speaks for itself alone must prove something.
+    fn check_proofs(&self, profile: &Profile, client_auth: Option<ClientAuth>) -> Result<()> {
+        let grant = profile.grant_definition();
+        let templates = grant.requests().flat_map(RequestSpec::templates).chain(&grant.token);
+        for jwt in templates.flat_map(Template::jwts).filter(|name| !profile.keys.contains_key(*name)) {
+            let key = self.provider.jwt(jwt).map_or("key", |spec| spec.key.as_str());
+            return Err(self.wrong(key, &format!("is missing: grant {} signs with it", profile.grant.name())));
+        }
+        let proves = ["client_secret", "private_key", "certificate"].iter().any(|name| profile.value(name).is_some());
+        if client_auth == Some(ClientAuth::Auto) && profile.grant == GrantKind::ClientCredentials && !proves {
+            let field = self.provider.definition().credentials.get("client_secret");
+            let env = field.and_then(|field| field.env.as_ref());
+            let hint = env.map(|env| format!(", or set the environment variable {env}")).unwrap_or_default();
+            return Err(self.wrong(
+                "client_secret",
+                &format!("is missing: give it, or private_key or certificate, in the profile{hint}"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The certificate and key that `[mtls]` names, if the profile gives them.
+    fn identity(&self, profile: &Profile) -> Result<Option<Arc<Identity>>> {
+        let Some(mtls) = &self.provider.definition().mtls else { return Ok(None) };
+        match (profile.value(&mtls.certificate), profile.value(&mtls.key)) {
+            (Some(certificate), Some(key)) => match Identity::from_pem(certificate.expose(), key.expose()) {
+                Ok(identity) => Ok(Some(Arc::new(identity))),
+                Err((of_key, why)) => Err(self.wrong(if of_key { &mtls.key } else { &mtls.certificate }, &why)),
+            },
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(self.wrong(&mtls.key, "is missing: it goes with the certificate")),
+            (None, Some(_)) => Err(self.wrong(&mtls.certificate, "is missing: it goes with the key")),
+        }
+    }
+
+    fn mode(&self, given: Option<Mode>, single_session: bool, grant: GrantKind) -> Result<Mode> {
+        match (given, grant) {
+            // Only a caller can run the host's function: no timer has one.
+            (Some(Mode::Background | Mode::Always), GrantKind::Custom) => {
+                Err(self.wrong("mode", "a custom grant is renewed on_demand: its function runs where a caller waits"))
+            }
+            (Some(mode), _) => Ok(mode),
+            (None, GrantKind::Custom) => Ok(Mode::OnDemand),
+            (None, _) if single_session => Ok(Mode::OnDemand),
+            (None, _) => Ok(Mode::Background),
+        }
+    }
+
+    /// The refresh token of the profile: text, `env:`, or a file that sign-ins and renewals write.
+    fn signed_in(&self, options: &Options, grant: GrantKind) -> Result<Option<SignedIn>> {
+        let Some(text) = &options.refresh_token else { return Ok(None) };
+        if !grant.sends() || !self.provider.definition().grants.contains_key(&GrantKind::RefreshToken) {
+            return Err(self.wrong("refresh_token", "this provider or grant has no use for one; remove it"));
+        }
+        let Some(path) = text.strip_prefix("file:") else {
+            let resolved = resolve(text, &self.at("refresh_token"), &self.input.trust)?;
+            return Ok(Some(SignedIn { refresh_token: Some(resolved.value), file: None, watched: None }));
+        };
+        let path = self.input.trust.folder.as_deref().unwrap_or(Path::new("")).join(path);
+        // Nobody has signed in yet: `qauth login` makes the file.
+        if !path.exists() {
+            let watched = Some(WatchedFile::absent(&path));
+            return Ok(Some(SignedIn { refresh_token: None, file: Some(path), watched }));
+        }
+        let resolved = resolve(text, &self.at("refresh_token"), &self.input.trust)?;
+        Ok(Some(SignedIn { refresh_token: Some(resolved.value), file: Some(path), watched: resolved.file }))
     }
 
     fn rendered(&self, template: Option<&Template>, scope: &Scope, key: &str) -> Result<Option<String>> {
@@ -558,24 +768,27 @@ impl Builder<'_> {
     }
 }
 
-/// The variables that a grant's templates use.
-fn grant_variables(grant: &Grant) -> BTreeSet<&str> {
-    let mut names: BTreeSet<&str> = BTreeSet::new();
-    names.extend(grant.path.iter().chain(&grant.url).chain(&grant.token).flat_map(Template::variables));
-    names.extend(grant.query.values().chain(grant.headers.values()).flat_map(Template::variables));
-    names.extend(grant.form.iter().flatten().flat_map(|(_, value)| value.variables()));
-    names.extend(grant.json.iter().flat_map(|json| json.variables()));
-    names.extend(grant.basic.iter().flatten().map(String::as_str));
-    if grant.client_auth.is_some() {
-        names.extend(["client_id", "client_secret"]);
+impl SignedIn {
+    /// Whose record it is: the file's, whatever it holds now, or the token's own.
+    fn identity(&self) -> String {
+        match (&self.file, &self.refresh_token) {
+            (Some(file), _) => format!("file {}", file.display()),
+            (None, Some(token)) => fingerprint(&BTreeMap::new(), Some(token)),
+            (None, None) => String::new(),
+        }
     }
-    names
+
+    /// Tells it from others without holding it.
+    pub(crate) fn digest(&self) -> Option<String> {
+        self.refresh_token.as_ref().map(|token| fingerprint(&BTreeMap::new(), Some(token)))
+    }
 }
 
-fn fingerprint(values: &BTreeMap<String, FieldValue>) -> String {
+fn fingerprint(values: &BTreeMap<String, FieldValue>, seed: Option<&Secret>) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
-    for (name, field) in values.iter().filter(|(_, field)| field.secret) {
-        for part in [name.as_bytes(), field.value.expose().as_bytes()] {
+    let secrets = values.iter().filter(|(_, field)| field.secret).map(|(name, field)| (name.as_str(), &field.value));
+    for (name, value) in secrets.chain(seed.map(|seed| ("refresh_token", seed))) {
+        for part in [name.as_bytes(), value.expose().as_bytes()] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }

@@ -4,16 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::attach;
 use crate::clock::{Deadline, Moment};
+use crate::custom::{self, Desk};
+use crate::dpop::DpopKey;
 use crate::error::{Error, ErrorCode};
-use crate::profile::Profile;
-use crate::provider::{Grant, GrantKind};
+use crate::exchange::{self, Exchange};
+use crate::private_file;
+use crate::profile::{Profile, SignedIn};
+use crate::provider::{Grant, GrantKind, Place};
 use crate::random::random_unit;
 use crate::record_name::RecordName;
 use crate::request;
-use crate::response::{self, Asked, Verdict};
+use crate::response::{self, Refusal, Verdict};
 use crate::runtime::Core;
 use crate::secret::Secret;
+use crate::signing;
 use crate::store::{LEASE, Owner, Record, StoredFailure, StoredRefresh, StoredToken, Swap};
 use crate::token::{Issued, Published};
 use crate::windows::{WindowRules, Windows};
@@ -46,6 +52,12 @@ pub(crate) struct Obtained {
     pub(crate) published: Arc<Published>,
     /// What is still to be written, after publishing.
     behind: Option<(u64, Arc<Record>)>,
+}
+
+/// A refresh token to be sent; `seed` is its digest where a sign-in left it.
+struct Usable {
+    token: Secret,
+    seed: Option<String>,
 }
 
 /// What one request gave.
@@ -92,6 +104,8 @@ pub(crate) struct Brief {
 pub(crate) struct Renewal<'a> {
     core: &'a Core,
     profile: &'a Profile,
+    /// Where calls of the host's function are laid, if there is one.
+    desk: Option<&'a Desk>,
     brief: Brief,
     name: RecordName,
     deadline: Deadline,
@@ -101,10 +115,11 @@ pub(crate) struct Renewal<'a> {
 type Step<T> = std::result::Result<T, Failure>;
 
 impl<'a> Renewal<'a> {
-    pub(crate) fn new(core: &'a Core, profile: &'a Profile, brief: Brief) -> Renewal<'a> {
+    pub(crate) fn new(core: &'a Core, profile: &'a Profile, desk: Option<&'a Desk>, brief: Brief) -> Renewal<'a> {
         Renewal {
             core,
             profile,
+            desk,
             name: profile.record_name(),
             deadline: core.clock.now().after(profile.timeout),
             attempts: AtomicU32::new(0),
@@ -114,8 +129,8 @@ impl<'a> Renewal<'a> {
 
     /// A token, written where it must be before anybody sees it; the rest of the writing is [`Renewal::finish`]'s.
     pub(crate) async fn run(&self) -> Step<Obtained> {
-        if self.profile.grant == GrantKind::Static {
-            return self.fixed();
+        if matches!(self.profile.grant, GrantKind::Static | GrantKind::SelfSigned) {
+            return self.made_here();
         }
         if let Some(adopted) = self.take_lease().await? {
             return Ok(adopted);
@@ -133,25 +148,28 @@ impl<'a> Renewal<'a> {
         }
     }
 
-    /// A static token: there is nothing to ask and nothing to share.
-    fn fixed(&self) -> Step<Obtained> {
-        let template = self.profile.grant_definition().token.as_ref().expect("a checked static grant has a token");
-        let text = request::render(
-            template,
-            &self.profile.scope(self.now().unix().as_millis()),
-            crate::provider::Place::Header,
-            "token",
-        )?;
+    /// A token that is given, or signed here: there is nobody to ask and nothing to share.
+    fn made_here(&self) -> Step<Obtained> {
+        let template =
+            self.profile.grant_definition().token.as_ref().expect("a checked grant of this kind has a token");
+        let now = self.now();
+        let mut scope = self.profile.scope(now.unix().as_millis(), None);
+        signing::sign(self.profile, [template].into_iter(), &mut scope)?;
+        let text = request::render(template, &scope, Place::Header, "token")?;
+        let lifetime = match self.profile.grant {
+            GrantKind::SelfSigned => Some(response::signed_lifetime(self.profile, &text, now.unix())),
+            _ => None,
+        };
         let issued = Issued {
             access_token: Secret::new(text),
             token_type: "Bearer".to_owned(),
-            lifetime: None,
+            lifetime,
             refresh_token: None,
             refresh_lifetime: None,
             scope: None,
             extras: serde_json::Map::new(),
         };
-        let published = self.publishable(&issued, self.brief.floor + 1, &self.now(), None)?;
+        let published = self.publishable(&issued, self.brief.floor + 1, &now, None, None)?;
         Ok(Obtained { published, behind: None })
     }
 
@@ -192,13 +210,34 @@ impl<'a> Renewal<'a> {
         }
         // Close waits from the first byte sent until the answer is written.
         let _critical = if self.durable_first() { Some(self.core.running()?.critical()) } else { None };
-        if let (Some(grant), Some(token)) = (self.profile.refresh_definition(), self.usable_refresh(&record))
-            && let Some(obtained) = self.refresh(&mut record, grant, token).await?
-        {
-            return Ok(obtained);
+        let dpop = self.dpop_key(&record)?;
+        // At most two: the record's own, and the one that a person's sign-in has left since.
+        while let (Some(grant), Some(token)) = (self.profile.refresh_definition(), self.usable_refresh(&record)) {
+            if let Some(obtained) = self.refresh(&mut record, grant, token, dpop.as_ref()).await? {
+                return Ok(obtained);
+            }
         }
-        let sent = self.send(self.profile.grant, self.profile.grant_definition(), None).await?;
-        self.keep(&mut record, sent, None).await
+        if self.profile.grant.interactive() {
+            let error = exchange::sign_in_needed(self.profile);
+            return Err(Failure { error, verdict: Verdict::Final, remembered: None });
+        }
+        let sent = self.send(self.profile.grant, self.profile.grant_definition(), None, dpop.as_ref()).await?;
+        self.keep(&mut record, sent, None, dpop.as_ref()).await
+    }
+
+    /// The key that the token will be bound to: the profile's, the one of the tokens before, or a new one.
+    fn dpop_key(&self, record: &Record) -> Step<Option<DpopKey>> {
+        if !self.profile.dpop {
+            return Ok(None);
+        }
+        if let Some(given) = &self.profile.dpop_key {
+            return Ok(Some(given.clone()));
+        }
+        let key = match &record.dpop_key {
+            Some(stored) => DpopKey::from_stored(stored)?,
+            None => DpopKey::generate()?,
+        };
+        Ok(Some(key))
     }
 
     /// Whether losing the answer would hurt: the old token is dead by then.
@@ -206,19 +245,36 @@ impl<'a> Renewal<'a> {
         self.profile.rotates() || self.profile.single_session()
     }
 
-    /// A refresh token that is worth sending: not expired, and not one that may be spent already (faults 46, 48).
-    fn usable_refresh(&self, record: &Record) -> Option<Secret> {
-        let refresh = record.refresh.as_ref().filter(|_| record.intent.is_none())?;
+    /// A refresh token that is worth sending: not expired, and not one that may be spent already (faults 46, 48). Else the
+    /// one that a person's sign-in has left, once.
+    fn usable_refresh(&self, record: &Record) -> Option<Usable> {
         let now = self.now().unix();
-        let alive = refresh.lifetime.is_none_or(|lifetime| now < refresh.obtained_at + lifetime);
-        alive.then(|| refresh.token.clone())
+        let alive =
+            |refresh: &&StoredRefresh| refresh.lifetime.is_none_or(|lifetime| now < refresh.obtained_at + lifetime);
+        if let Some(refresh) = record.refresh.as_ref().filter(|_| record.intent.is_none()).filter(alive) {
+            return Some(Usable { token: refresh.token.clone(), seed: None });
+        }
+        let signed_in = self.profile.signed_in.as_ref()?;
+        let seed = signed_in.digest().filter(|digest| record.seed.as_ref() != Some(digest));
+        Some(Usable { token: signed_in.refresh_token.clone()?, seed: Some(seed?) })
     }
 
     /// Uses the refresh token; `None`: it is of no more use, sign in instead.
-    async fn refresh(&self, record: &mut Arc<Record>, grant: &Grant, token: Secret) -> Step<Option<Obtained>> {
+    async fn refresh(
+        &self,
+        record: &mut Arc<Record>,
+        grant: &Grant,
+        usable: Usable,
+        dpop: Option<&DpopKey>,
+    ) -> Step<Option<Obtained>> {
+        let Usable { token, seed } = usable;
         let rotates = self.profile.rotates();
-        if rotates {
-            let intent = Record { intent: Some(self.now().unix()), ..Record::clone(record) };
+        if rotates || seed.is_some() {
+            let intent = Record {
+                intent: rotates.then(|| self.now().unix()),
+                seed: seed.clone().or_else(|| record.seed.clone()),
+                ..Record::clone(record)
+            };
             match self.write(record, intent).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(self.adoptable(record)),
@@ -226,15 +282,16 @@ impl<'a> Renewal<'a> {
                 Err(_) => return Ok(None),
             }
         }
-        let failure = match self.send(GrantKind::RefreshToken, grant, Some(&token)).await {
-            Ok(sent) => return self.keep(record, sent, Some(token)).await.map(Some),
+        let failure = match self.send(GrantKind::RefreshToken, grant, Some(&token), dpop).await {
+            Ok(sent) => return self.keep(record, sent, Some(token), dpop).await.map(Some),
             Err(failure) => failure,
         };
         match failure.verdict {
             Verdict::NotSent | Verdict::NotApplied => {
                 // Surely not spent: the intent is taken back.
-                if rotates {
-                    self.write(record, Record { intent: None, ..Record::clone(record) }).await?;
+                if rotates || seed.is_some() {
+                    let kept = if seed.is_some() { None } else { record.seed.clone() };
+                    self.write(record, Record { intent: None, seed: kept, ..Record::clone(record) }).await?;
                 }
                 Err(failure)
             }
@@ -255,14 +312,20 @@ impl<'a> Renewal<'a> {
     }
 
     /// Sends one grant's request, again where the table allows it.
-    async fn send(&self, kind: GrantKind, grant: &Grant, refresh_token: Option<&Secret>) -> Step<Sent> {
+    async fn send(
+        &self,
+        kind: GrantKind,
+        grant: &Grant,
+        refresh_token: Option<&Secret>,
+        dpop: Option<&DpopKey>,
+    ) -> Step<Sent> {
         // Servers rotate without saying so: a refresh token is never sent again blindly, whatever the provider file says.
         let once_only = kind == GrantKind::RefreshToken;
         let careful = kind != GrantKind::RefreshToken && self.profile.single_session();
         let mut unknown = 0;
         loop {
             let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
-            let failure = match self.send_once(kind, grant, refresh_token).await {
+            let failure = match self.send_once(kind, grant, refresh_token, dpop).await {
                 Ok(sent) => return Ok(sent),
                 Err(failure) => failure,
             };
@@ -292,30 +355,44 @@ impl<'a> Renewal<'a> {
         }
     }
 
-    async fn send_once(&self, kind: GrantKind, grant: &Grant, refresh_token: Option<&Secret>) -> Step<Sent> {
-        let sent = self.now();
-        let mut request = request::token_request(self.profile, grant, refresh_token, sent.unix().as_millis())?;
-        request.timeout = Some(self.deadline.left(&sent));
+    async fn send_once(
+        &self,
+        kind: GrantKind,
+        grant: &Grant,
+        refresh_token: Option<&Secret>,
+        dpop: Option<&DpopKey>,
+    ) -> Step<Sent> {
         // Time may have passed in pauses: nothing that cannot be undone is sent without the lease.
         if self.durable_first() && !self.core.store.lease(&self.name, &self.brief.owner).await? {
             let lost = Error::new(ErrorCode::Store, "another party has taken over the right to renew this token");
             return Err(Failure { error: lost.with_retryable(true), verdict: Verdict::NotSent, remembered: None });
         }
-        let response = self.core.transport()?.send(request).await.map_err(|fault| Failure {
-            verdict: if fault.sent { Verdict::Unknown } else { Verdict::NotSent },
-            error: Error::new(fault.code, fault.message),
-            remembered: None,
-        })?;
-        let known: Vec<&Secret> = refresh_token.into_iter().chain(&self.brief.lent).collect();
-        let asked = Asked { profile: self.profile, kind, tokens: &known, sent_unix: sent.unix() };
-        match response::read(&asked, &response) {
-            Ok(issued) => Ok(Sent::Issued(Box::new(issued), sent)),
-            Err(refusal) => Err(Failure { error: refusal.error, verdict: refusal.verdict, remembered: None }),
+        if kind == GrantKind::Custom {
+            let (issued, sent) = custom::obtain(self.core, self.profile, self.desk, &self.deadline).await?;
+            return Ok(Sent::Issued(Box::new(issued), sent));
         }
+        let exchange = Exchange {
+            core: self.core,
+            profile: self.profile,
+            kind,
+            grant,
+            given: refresh_token.map(|token| ("refresh_token", token.clone())).into_iter().collect(),
+            dpop,
+            lent: self.brief.lent.clone(),
+            deadline: self.deadline,
+        };
+        let (issued, sent) = exchange.run().await?;
+        Ok(Sent::Issued(Box::new(issued), sent))
     }
 
     /// Makes the record of a fresh token: written before anybody sees it where losing it would hurt, behind it elsewhere.
-    async fn keep(&self, record: &mut Arc<Record>, sent: Sent, spent: Option<Secret>) -> Step<Obtained> {
+    async fn keep(
+        &self,
+        record: &mut Arc<Record>,
+        sent: Sent,
+        spent: Option<Secret>,
+        dpop: Option<&DpopKey>,
+    ) -> Step<Obtained> {
         let (issued, sent) = match sent {
             Sent::Issued(issued, sent) => (*issued, sent),
             Sent::Adopted(adopted) => return Ok(adopted),
@@ -326,9 +403,13 @@ impl<'a> Renewal<'a> {
                 Some(StoredRefresh { token: token.clone(), obtained_at, lifetime: issued.refresh_lifetime })
             }
             // RFC 6749 6: no new one means that the old one stays good (fault 49).
-            (None, Some(_)) => record.refresh.clone(),
+            (None, Some(token)) => {
+                let kept = record.refresh.as_ref().filter(|refresh| refresh.token == token).cloned();
+                Some(kept.unwrap_or(StoredRefresh { token, obtained_at, lifetime: None }))
+            }
             (None, None) => None,
         };
+        self.keep_sign_in(issued.refresh_token.as_ref()).await;
         let generation = record.generation.max(self.brief.floor) + 1;
         let renewed = Record {
             generation,
@@ -338,8 +419,10 @@ impl<'a> Renewal<'a> {
             failure: None,
             takeovers: record.takeovers.clone(),
             conflicts: record.conflicts,
+            seed: record.seed.clone(),
+            dpop_key: dpop.and_then(|key| key.stored.clone()),
         };
-        let published = self.publishable(&issued, generation, &sent, record.token.as_ref());
+        let published = self.publishable(&issued, generation, &sent, record.token.as_ref(), dpop);
         if !self.durable_first() {
             return Ok(Obtained { published: published?, behind: Some((record.generation, Arc::new(renewed))) });
         }
@@ -371,6 +454,7 @@ impl<'a> Renewal<'a> {
         generation: u64,
         sent: &Moment,
         previous: Option<&StoredToken>,
+        dpop: Option<&DpopKey>,
     ) -> Step<Arc<Published>> {
         let clock = &self.core.clock;
         let windows = match issued.lifetime {
@@ -385,8 +469,8 @@ impl<'a> Renewal<'a> {
                 if same { windows.to_the_end() } else { windows }
             }
         };
-        let scheme = &self.profile.provider.definition().attach.scheme;
-        let published = Published::new(issued, scheme, generation, *sent, windows, clock);
+        let affixes = attach::affixes(self.profile);
+        let published = Published::new(issued, affixes, generation, *sent, windows, clock).bound_to(dpop);
         if !published.valid(&clock.now()) {
             return Err(Failure {
                 error: Error::protocol("the token had already expired when it arrived").with_retryable(true),
@@ -410,9 +494,27 @@ impl<'a> Renewal<'a> {
         }
         let sent = now.before(age);
         let windows = Windows::new(&sent, lifetime, &self.rules());
-        let scheme = &self.profile.provider.definition().attach.scheme;
-        let published = Published::new(&token.issued, scheme, token.generation, sent, windows, &self.core.clock);
+        // A token that is bound to a key that is not there is of no use.
+        let dpop = self.dpop_key(record).ok().filter(|_| !self.profile.dpop || self.has_dpop_key(record))?;
+        let affixes = attach::affixes(self.profile);
+        let published = Published::new(&token.issued, affixes, token.generation, sent, windows, &self.core.clock);
+        let published = published.bound_to(dpop.as_ref());
         Some(Obtained { published: Arc::new(published), behind: None })
+    }
+
+    fn has_dpop_key(&self, record: &Record) -> bool {
+        record.dpop_key.is_some() || self.profile.dpop_key.is_some()
+    }
+
+    /// The successor of a refresh token that a file keeps goes there before anybody sees the access token.
+    async fn keep_sign_in(&self, refresh_token: Option<&Secret>) {
+        let Some(SignedIn { file: Some(file), refresh_token: before, .. }) = &self.profile.signed_in else { return };
+        let Some(token) = refresh_token.filter(|token| Some(*token) != before.as_ref()) else { return };
+        let (file, token) = (file.clone(), token.clone());
+        let written = tokio::task::spawn_blocking(move || private_file::write(&file, token.expose())).await;
+        if !matches!(written, Ok(Ok(()))) {
+            tracing::error!(profile = %self.profile.name, "the renewed refresh token could not be written to its file");
+        }
     }
 
     fn rules(&self) -> WindowRules {
@@ -539,7 +641,7 @@ impl<'a> Renewal<'a> {
 
     /// Gives the lease back; the last step.
     pub(crate) async fn finish(&self) {
-        if self.profile.grant != GrantKind::Static {
+        if !matches!(self.profile.grant, GrantKind::Static | GrantKind::SelfSigned) {
             let _ = self.core.store.release(&self.name, &self.brief.owner).await;
         }
     }
@@ -572,6 +674,12 @@ impl<'a> Renewal<'a> {
 /// 100 ms, doubling to 10 s.
 fn backoff(attempt: u32) -> Duration {
     (FIRST_PAUSE * (1 << (attempt - 1).min(7))).min(LONGEST_PAUSE)
+}
+
+impl From<Refusal> for Failure {
+    fn from(Refusal { error, verdict }: Refusal) -> Failure {
+        Failure { error, verdict, remembered: None }
+    }
 }
 
 impl From<Error> for Failure {

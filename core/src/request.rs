@@ -1,100 +1,123 @@
-//! Profile and grant into a token request. Pure.
+//! Profile and declared request into what goes on the wire. Pure.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
-use url::form_urlencoded::{self, byte_serialize};
+use url::form_urlencoded;
 
+use crate::client_auth;
+use crate::discovery::Metadata;
 use crate::error::{Error, Result};
 use crate::profile::Profile;
-use crate::provider::{Bound, ClientAuth, Grant, Place, Scope, Template};
+use crate::provider::{Place, RequestSpec, Scope, Template};
 use crate::secret::Secret;
+use crate::signing;
 use crate::transport::HttpRequest;
 use crate::url_rules;
 
 /// A token's answer is small; more is a mistake or an attack.
 pub(crate) const MAX_TOKEN_ANSWER: usize = 1024 * 1024;
 
-/// The request that `grant` declares, for this profile; `refresh_token` where it is the refresh request.
-pub(crate) fn token_request(
-    profile: &Profile,
-    grant: &Grant,
-    refresh_token: Option<&Secret>,
-    unix_ms: u128,
-) -> Result<HttpRequest> {
-    let mut scope = profile.scope(unix_ms);
-    if let Some(refresh_token) = refresh_token {
-        scope.set("refresh_token", Bound::Secret(refresh_token.clone()));
-    }
-    let mut url = match (&grant.path, &grant.url) {
-        (Some(path), _) => {
-            let base = profile.base_url.as_deref().unwrap_or_default();
-            url_rules::parse(&format!("{base}{}", render(path, &scope, Place::Path, "path")?))
-        }
-        (None, Some(url)) => {
-            let place = if url.is_variable() { Place::Whole } else { Place::Host };
-            url_rules::parse(&render(url, &scope, place, "url")?)
-        }
-        (None, None) => Err("has neither path nor url".to_owned()),
-    }
-    .map_err(|why| Error::config(format!("the token endpoint's address {why}")))?;
-    append_query(&mut url, &grant.query, &scope)?;
+/// A request, and the texts in it that no message may repeat, beside the profile's own secrets.
+pub(crate) struct Built {
+    pub(crate) http: HttpRequest,
+    pub(crate) secrets: Vec<Secret>,
+}
 
+/// The declared request to the server that gives tokens, with the values of `scope`.
+pub(crate) fn build(
+    profile: &Profile,
+    request: RequestSpec<'_>,
+    scope: &mut Scope,
+    metadata: Option<&Metadata>,
+) -> Result<Built> {
+    let mut url = url(profile, request, scope)?;
+    if !scope.values.contains_key("assertion_audience") {
+        scope.set("assertion_audience", url.as_str());
+    }
+    let mut secrets = signing::sign(profile, request.templates(), scope)?;
+    append_query(&mut url, request.query, scope)?;
+    let (mut headers, mut form) = (headers(request.headers, scope)?, form(request, scope)?);
+    if let Some(declared) = request.client_auth {
+        let method = client_auth::choose(profile, declared, metadata)?;
+        secrets.extend(client_auth::apply(profile, method, scope, &mut headers, form.get_or_insert_default())?);
+    }
+    if let Some([user, password]) = request.basic {
+        let value = |name: &str| profile.value(name).map_or("", |secret| secret.expose());
+        headers.insert(AUTHORIZATION, client_auth::basic(value(user), value(password))?);
+    }
+    let body = body(request, scope, form, &mut headers)?;
+    let http = HttpRequest {
+        method: request.method.http(),
+        url,
+        headers,
+        body,
+        timeout: None,
+        max_body: MAX_TOKEN_ANSWER,
+        identity: profile.identity.clone(),
+    };
+    Ok(Built { http, secrets })
+}
+
+/// The headers that a request declares, and what it takes in answer.
+pub(crate) fn headers(declared: &IndexMap<String, Template>, scope: &Scope) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    for (name, template) in &grant.headers {
-        if let Some(value) = template.render(&scope, Place::Header)? {
+    for (name, template) in declared {
+        if let Some(value) = template.render(scope, Place::Header)? {
             headers.insert(header_name(name)?, header_value(name, &value)?);
         }
     }
-    let mut form = match &grant.form {
-        Some(fields) => Some(render_all(fields, &scope)?),
-        None => None,
-    };
-    client_authentication(profile, grant, &mut headers, form.get_or_insert_default())?;
-    let body = match (&grant.json, &grant.form) {
-        (Some(json), _) => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            json.render(&scope)?.map(|body| body.to_string().into_bytes())
-        }
-        (None, None) if form.as_ref().is_none_or(Vec::is_empty) => None,
-        (None, _) => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-            let fields = form.unwrap_or_default();
-            Some(form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish().into_bytes())
-        }
-    };
-    Ok(HttpRequest { method: grant.method.http(), url, headers, body, timeout: None, max_body: MAX_TOKEN_ANSWER })
+    Ok(headers)
 }
 
-/// RFC 6749 2.3.1: the client's id and secret in the body, or form-encoded inside HTTP Basic.
-fn client_authentication(
-    profile: &Profile,
-    grant: &Grant,
+/// The fields of a declared form; those without a value are left out.
+pub(crate) fn form(request: RequestSpec<'_>, scope: &Scope) -> Result<Option<Vec<(String, String)>>> {
+    request.form.map(|fields| render_all(fields, scope)).transpose()
+}
+
+/// The body: JSON, a form, or none; its type goes into the headers unless they say it themselves.
+pub(crate) fn body(
+    request: RequestSpec<'_>,
+    scope: &Scope,
+    form: Option<Vec<(String, String)>>,
     headers: &mut HeaderMap,
-    form: &mut Vec<(String, String)>,
-) -> Result<()> {
-    let value = |name: &str| profile.value(name).map_or("", |secret| secret.expose());
-    let basic = match (grant.client_auth.map(|own| profile.client_auth.unwrap_or(own)), &grant.basic) {
-        (Some(ClientAuth::ClientSecretPost), _) => {
-            for name in ["client_id", "client_secret"] {
-                form.push((name.to_owned(), value(name).to_owned()));
-            }
-            return Ok(());
+) -> Result<Option<Vec<u8>>> {
+    let (kind, body) = match (request.json, form) {
+        (Some(json), _) => ("application/json", json.render(scope)?.map(|body| body.to_string().into_bytes())),
+        (None, Some(fields)) if !fields.is_empty() => {
+            let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+            ("application/x-www-form-urlencoded", Some(text.into_bytes()))
         }
-        (Some(ClientAuth::ClientSecretBasic), _) => {
-            let encode = |name: &str| byte_serialize(value(name).as_bytes()).collect::<String>();
-            format!("{}:{}", encode("client_id"), encode("client_secret"))
-        }
-        (None, Some([user, password])) => format!("{}:{}", value(user), value(password)),
-        (None, None) => return Ok(()),
+        (None, _) => return Ok(None),
     };
-    let mut header = header_value("authorization", &format!("Basic {}", STANDARD.encode(basic)))?;
-    header.set_sensitive(true);
-    headers.insert(AUTHORIZATION, header);
-    Ok(())
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
+    Ok(body)
+}
+
+fn url(profile: &Profile, request: RequestSpec<'_>, scope: &Scope) -> Result<Url> {
+    match (request.path, request.url) {
+        (Some(path), _) => {
+            let base = profile.base_url.as_deref().unwrap_or_default();
+            url_rules::parse(&format!("{base}{}", render(path, scope, Place::Path, "path")?))
+        }
+        (None, Some(url)) => return whole_url(url, scope),
+        (None, None) => Err("has neither path nor url".to_owned()),
+    }
+    .map_err(|why| Error::config(format!("the token endpoint's address {why}")))
+}
+
+/// A whole URL, which may be one variable.
+pub(crate) fn whole_url(url: &Template, scope: &Scope) -> Result<Url> {
+    let place = if url.is_variable() { Place::Whole } else { Place::Host };
+    let text = url.render(scope, place)?.ok_or_else(|| {
+        let names: Vec<&str> = url.variables().collect();
+        Error::config(format!(
+            "{}: is missing: neither the profile nor the server's description gives it",
+            names.join(", ")
+        ))
+    })?;
+    url_rules::parse(&text).map_err(|why| Error::config(format!("the server's address {why}")))
 }
 
 /// Renders fields, leaving out those whose variable is absent.

@@ -1,23 +1,22 @@
 //! A token endpoint's answer into a token or an error, by the provider's paths (RFC 6749 5.1, 5.2). Pure.
 
+mod lifetime;
+mod parts;
+
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use indexmap::IndexMap;
 use reqwest::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use serde_json::{Map, Value};
 
-use crate::duration;
+use self::parts::Parts;
 use crate::error::{Error, ErrorCode};
-use crate::json;
 use crate::profile::Profile;
-use crate::provider::{Answer, GrantKind};
+use crate::provider::{Answer, GrantKind, Part};
 use crate::secret::Secret;
 use crate::token::Issued;
 use crate::transport::HttpResponse;
 
-/// Where neither the answer nor the provider names a lifetime. Never "for ever".
-const FALLBACK_LIFETIME: Duration = Duration::from_secs(300);
 /// A `Retry-After` beyond this is cut to it.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 const MAX_DESCRIPTION: usize = 256;
@@ -50,20 +49,49 @@ pub(crate) enum Verdict {
 pub(crate) struct Asked<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) kind: GrantKind,
-    /// Tokens that the server knows too, and that its texts must not carry into an error.
-    pub(crate) tokens: &'a [&'a Secret],
+    /// Where its answer keeps its parts.
+    pub(crate) answer: &'a Answer,
+    /// Texts that the server knows too, and that its own must not carry into an error.
+    pub(crate) secrets: &'a [Secret],
     /// Wall time since 1970 when it was sent.
     pub(crate) sent_unix: Duration,
+    /// A token bound to our key was asked for (RFC 9449).
+    pub(crate) dpop: bool,
 }
 
-/// Judges an answer.
+/// Judges the answer to the request that brings the token.
 pub(crate) fn read(asked: &Asked<'_>, response: &HttpResponse) -> std::result::Result<Issued, Refusal> {
-    let answer = &asked.profile.provider.definition().answer;
-    if answer.success.contains(&response.status) {
-        return success(asked, answer, response)
-            .map_err(|refusal| Refusal { error: refusal.error.with_status(response.status), ..refusal });
+    if !asked.answer.success.contains(&response.status) {
+        return Err(failure(asked, response));
     }
-    Err(failure(asked, answer, response))
+    let judged = Parts::read(asked.answer, response).and_then(|parts| success(asked, &parts));
+    judged.map_err(|refusal| Refusal { error: refusal.error.with_status(response.status), ..refusal })
+}
+
+/// How long a JWT lives that is signed here: its `exp`, else what the profile says, else five minutes.
+pub(crate) fn signed_lifetime(profile: &Profile, token: &str, now_unix: Duration) -> Duration {
+    let own = lifetime::jwt_expiry(token).map(|exp| exp.saturating_sub(now_unix));
+    own.or(profile.default_lifetime).unwrap_or(lifetime::FALLBACK).min(profile.max_lifetime)
+}
+
+/// Judges the answer to a request before that one, and takes out what later ones read.
+pub(crate) fn read_step(
+    asked: &Asked<'_>,
+    keep: &IndexMap<String, Part>,
+    response: &HttpResponse,
+) -> std::result::Result<Vec<(String, Secret)>, Refusal> {
+    if !(200..300).contains(&response.status) {
+        return Err(failure(asked, response));
+    }
+    let parts = Parts::read(asked.answer, response)?;
+    if let Some(refusal) = refused(asked, &parts, response.status) {
+        return Err(refusal);
+    }
+    let kept = keep.iter().map(|(name, part)| match parts.text(part) {
+        Some(text) if !text.is_empty() && text.len() <= MAX_TOKEN => Ok((name.clone(), Secret::new(text))),
+        _ => Err(unreadable(format!("the first answer has no {name} at {part}"))),
+    });
+    kept.collect()
 }
 
 /// The seconds or the HTTP date of `Retry-After` (RFC 9110 10.2.3), capped; garbage and the past count as absent.
@@ -78,45 +106,43 @@ pub(crate) fn retry_after(response: &HttpResponse, now_unix: Duration) -> Option
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-fn success(asked: &Asked<'_>, answer: &Answer, response: &HttpResponse) -> std::result::Result<Issued, Refusal> {
-    // A success that cannot be read may have been applied all the same.
-    let unreadable = |message: String| Refusal { error: Error::protocol(message), verdict: Verdict::Unknown };
-    let body = json::parse(&response.body, answer.control_characters_in_strings)
-        .map_err(|fault| unreadable(format!("the answer is not JSON ({}): {fault}", describe(response))))?;
-    if !body.is_object() {
-        return Err(unreadable("the answer is JSON but no object".into()));
-    }
-    if let Some(refusal) = structured(asked, answer, &body, response.status) {
+/// A success that cannot be read may have been applied all the same.
+fn unreadable(message: String) -> Refusal {
+    Refusal { error: Error::protocol(message), verdict: Verdict::Unknown }
+}
+
+fn success(asked: &Asked<'_>, parts: &Parts<'_>) -> std::result::Result<Issued, Refusal> {
+    let answer = asked.answer;
+    if let Some(refusal) = refused(asked, parts, parts.response.status) {
         return Err(refusal);
     }
-    let access_token = text_at(&body, &answer.access_token.0, "access_token").map_err(unreadable)?;
-    let access_token = access_token
-        .ok_or_else(|| unreadable(format!("the answer has no access token at {}", answer.access_token.0)))?;
-    let token_type = token_type(asked, answer, &body).map_err(unreadable)?;
-    let refresh_token = text_at(&body, &answer.refresh_token.0, "refresh_token").map_err(unreadable)?;
-    let lifetime = lifetime(asked, answer, &body, &access_token).map_err(unreadable)?;
-    let refresh_lifetime = seconds(&body, &answer.refresh_expires_in.0, "refresh_expires_in")
+    let access_token = parts.token(&answer.access_token, "access_token").map_err(unreadable)?;
+    let access_token =
+        access_token.ok_or_else(|| unreadable(format!("the answer has no access token at {}", answer.access_token)))?;
+    let token_type = token_type(asked, parts).map_err(unreadable)?;
+    let refresh_token = parts.token(&answer.refresh_token, "refresh_token").map_err(unreadable)?;
+    let lifetime = lifetime::of_access_token(asked, parts, &access_token).map_err(unreadable)?;
+    let refresh_lifetime = lifetime::span(parts, &answer.refresh_expires_in, "refresh_expires_in")
         .map_err(unreadable)?
         .filter(|lifetime| !lifetime.is_zero());
     let extras: Map<String, Value> =
-        answer.keep.iter().filter_map(|(name, at)| Some((name.clone(), body.pointer(&at.0)?.clone()))).collect();
+        answer.keep.iter().filter_map(|(name, at)| Some((name.clone(), parts.get(at)?))).collect();
     Ok(Issued {
         access_token: Secret::new(access_token),
         token_type,
         lifetime: Some(lifetime.min(asked.profile.max_lifetime)),
         refresh_token: refresh_token.map(Secret::new),
         refresh_lifetime,
-        scope: body.pointer(&answer.scope.0).and_then(Value::as_str).map(str::to_owned),
+        scope: parts.get(&answer.scope).and_then(|scope| scope.as_str().map(str::to_owned)),
         extras,
     })
 }
 
-fn failure(asked: &Asked<'_>, answer: &Answer, response: &HttpResponse) -> Refusal {
+fn failure(asked: &Asked<'_>, response: &HttpResponse) -> Refusal {
     let status = response.status;
     let after = retry_after(response, asked.sent_unix);
     let named = |code, message: String| Error::new(code, message).with_status(status);
-    let json = json::parse(&response.body, answer.control_characters_in_strings).ok();
-    let structured = json.as_ref().and_then(|body| structured(asked, answer, body, status));
+    let structured = Parts::of_refusal(asked.answer, response).and_then(|parts| structured(asked, &parts, status));
     let said = |error: Error| match &structured {
         Some(refusal) => error.with_server(
             refusal.error.server_error().map(str::to_owned),
@@ -145,14 +171,15 @@ fn failure(asked: &Asked<'_>, answer: &Answer, response: &HttpResponse) -> Refus
             Refusal { error: said(error).with_retry_after(after), verdict: Verdict::Unknown }
         }
         _ if structured.is_some() => structured.expect("checked by the guard"),
-        _ => by_status(asked, answer, response),
+        _ => by_status(asked, response),
     }
 }
 
 /// A 4xx, or a 2xx that the provider does not call a success, with no word of the server.
-fn by_status(asked: &Asked<'_>, answer: &Answer, response: &HttpResponse) -> Refusal {
+fn by_status(asked: &Asked<'_>, response: &HttpResponse) -> Refusal {
     let status = response.status;
-    if let Some(code) = answer.final_statuses.get(&status.to_string()).and_then(|code| ErrorCode::from_name(code)) {
+    if let Some(code) = asked.answer.final_statuses.get(&status.to_string()).and_then(|code| ErrorCode::from_name(code))
+    {
         return Refusal {
             error: Error::new(code, advice(code, asked.kind)).with_status(status),
             verdict: Verdict::Final,
@@ -178,16 +205,52 @@ fn by_status(asked: &Asked<'_>, answer: &Answer, response: &HttpResponse) -> Ref
     Refusal { error, verdict: Verdict::Noise }
 }
 
+/// An error in a success: the member of RFC 6749 5.2 in a 200, or what the provider calls a failure.
+fn refused(asked: &Asked<'_>, parts: &Parts<'_>, status: u16) -> Option<Refusal> {
+    let failed = asked.answer.failed_when.as_ref().map(|condition| {
+        let value = parts.get(&condition.at).unwrap_or(Value::Null);
+        same(&value, &condition.value) == condition.equal
+    });
+    match failed {
+        // The provider says what a failure is; what stands at `error` then is no failure by itself.
+        Some(false) => None,
+        Some(true) => structured(asked, parts, status).or_else(|| {
+            let error = Error::protocol("the server reports an error in a success").with_status(status);
+            Some(Refusal { error: error.with_retryable(false), verdict: Verdict::Final })
+        }),
+        None => structured(asked, parts, status),
+    }
+}
+
+/// A header or raw text knows no types: there `"0"` is `0`.
+fn same(found: &Value, expected: &Value) -> bool {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(word) => Some(word.to_string()),
+        _ => None,
+    };
+    found == expected || (found.is_string() && text(found) == text(expected))
+}
+
 /// RFC 6749 5.2: the `error` member, in whatever status it came.
-fn structured(asked: &Asked<'_>, answer: &Answer, body: &Value, status: u16) -> Option<Refusal> {
-    let word = body.pointer(&answer.error.0)?.as_str()?;
+fn structured(asked: &Asked<'_>, parts: &Parts<'_>, status: u16) -> Option<Refusal> {
+    let answer = asked.answer;
+    let word = match parts.get(&answer.error)? {
+        Value::String(word) if !word.is_empty() => word,
+        // Vendors' own numbers, of which 0 is "none" everywhere.
+        Value::Number(number) if number.as_f64() != Some(0.0) => number.to_string(),
+        _ => return None,
+    };
     // RFC 6749 A.7, without the space that only prose has.
     let is_token = (1..=MAX_SERVER_ERROR).contains(&word.len())
         && word.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e));
-    if !is_token && !(200..300).contains(&status) {
+    let own = answer.error_codes.get(&word).and_then(|code| ErrorCode::from_name(code));
+    if !is_token && own.is_none() && !(200..300).contains(&status) {
         return None;
     }
-    let code = match word {
+    let code = match word.as_str() {
+        _ if own.is_some() => own.expect("checked by the guard"),
         "invalid_client" => ErrorCode::InvalidClient,
         "invalid_grant" => ErrorCode::InvalidGrant,
         "access_denied" => ErrorCode::AccessDenied,
@@ -202,14 +265,18 @@ fn structured(asked: &Asked<'_>, answer: &Answer, body: &Value, status: u16) -> 
         _ if (200..300).contains(&status) => ErrorCode::Protocol,
         _ => ErrorCode::Config,
     };
-    let description = body.pointer(&answer.error_description.0).and_then(Value::as_str);
+    let description = parts.text(&answer.error_description);
     let mut mask = asked.profile.mask();
-    asked.tokens.iter().for_each(|token| mask.add(token.expose()));
-    let description = description.map(|text| mask.clean(text, MAX_DESCRIPTION));
+    asked.secrets.iter().for_each(|secret| mask.add(secret.expose()));
+    let description = description.map(|text| mask.clean(&text, MAX_DESCRIPTION));
     let error = Error::new(code, advice(code, asked.kind))
         .with_status(status)
-        .with_server(is_token.then(|| mask.clean(word, MAX_SERVER_ERROR)), description);
-    let verdict = if code == ErrorCode::ServerError { Verdict::Unknown } else { Verdict::Final };
+        .with_server(is_token.then(|| mask.clean(&word, MAX_SERVER_ERROR)), description);
+    let verdict = match code {
+        ErrorCode::ServerError => Verdict::Unknown,
+        ErrorCode::RateLimited => Verdict::NotApplied,
+        _ => Verdict::Final,
+    };
     Some(Refusal { error, verdict })
 }
 
@@ -222,6 +289,8 @@ fn advice(code: ErrorCode, kind: GrantKind) -> &'static str {
         (ErrorCode::InvalidGrant, GrantKind::RefreshToken) => "the server refuses the refresh token: sign in again",
         (ErrorCode::InvalidGrant, _) => "the server refuses this login: check the profile's username and password",
         (ErrorCode::AccessDenied, _) => "the server denies access: ask the vendor for the permission",
+        (ErrorCode::RateLimited, _) => "the server asks for fewer requests",
+        (ErrorCode::ReauthenticationRequired, _) => "the server wants a person to sign in again",
         (ErrorCode::Config, _) => {
             "the server cannot serve this request as configured: check base_url, grant, scope and variables"
         }
@@ -230,94 +299,21 @@ fn advice(code: ErrorCode, kind: GrantKind) -> &'static str {
     }
 }
 
-fn token_type(asked: &Asked<'_>, answer: &Answer, body: &Value) -> std::result::Result<String, String> {
-    let scheme = &asked.profile.provider.definition().attach.scheme;
-    match body.pointer(&answer.token_type.0) {
-        None | Some(Value::Null) => Ok("Bearer".to_owned()),
-        // RFC 6749 5.1: the value is case-insensitive.
-        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") || kind.eq_ignore_ascii_case(scheme) => {
-            Ok(kind.clone())
+fn token_type(asked: &Asked<'_>, parts: &Parts<'_>) -> std::result::Result<String, String> {
+    let scheme = asked.profile.provider.definition().attach.scheme();
+    // RFC 6749 5.1: the value is case-insensitive.
+    let is = |kind: &str, word: &str| kind.eq_ignore_ascii_case(word);
+    match parts.get(&asked.answer.token_type) {
+        // RFC 9449 5: whoever needs the binding refuses a token without it.
+        kind if asked.dpop && !kind.as_ref().and_then(Value::as_str).is_some_and(|kind| is(kind, "dpop")) => {
+            Err("a token bound to our key was asked for (dpop), and the server gave one that is not".into())
         }
+        None | Some(Value::Null) => Ok("Bearer".to_owned()),
+        Some(Value::String(kind)) if asked.dpop || is(&kind, "bearer") || is(&kind, scheme) => Ok(kind),
+        // RFC 8693 2.2.1: what is no access token of OAuth.
+        Some(Value::String(kind)) if asked.kind == GrantKind::TokenExchange && is(&kind, "N_A") => Ok(kind),
         Some(Value::String(_)) => Err("the answer's token_type is neither Bearer nor the provider's scheme".into()),
         Some(_) => Err("the answer's token_type is no text".into()),
-    }
-}
-
-/// `expires_in`, else `expires_at`, else the default, else a JWT's `exp`, else five minutes.
-fn lifetime(
-    asked: &Asked<'_>,
-    answer: &Answer,
-    body: &Value,
-    access_token: &str,
-) -> std::result::Result<Duration, String> {
-    if let Some(lifetime) = seconds(body, &answer.expires_in.0, "expires_in")? {
-        return Ok(lifetime);
-    }
-    if let Some(spec) = &answer.expires_at
-        && let Some(value) = body.pointer(&spec.path.0).filter(|value| !value.is_null())
-    {
-        let at = value
-            .as_str()
-            .and_then(|text| moment(text, spec.zone))
-            .ok_or("the answer's expires_at is no date and time")?;
-        return Ok(at.saturating_sub(asked.sent_unix));
-    }
-    if let Some(lifetime) = asked.profile.default_lifetime {
-        return Ok(lifetime);
-    }
-    if let Some(exp) = jwt_expiry(access_token) {
-        return Ok(exp.saturating_sub(asked.sent_unix));
-    }
-    tracing::warn!(profile = %asked.profile.name, "the answer names no lifetime; five minutes are assumed, default_lifetime says better");
-    Ok(FALLBACK_LIFETIME)
-}
-
-/// A date and time, in its own zone or else the one the provider file states; since 1970.
-fn moment(text: &str, zone: crate::provider::Zone) -> Option<Duration> {
-    let timestamp = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-        let civil = text.parse::<jiff::civil::DateTime>().ok()?;
-        match zone {
-            crate::provider::Zone::Utc => civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp()),
-        }
-    })?;
-    Some(Duration::from_secs(timestamp.as_second().max(0) as u64))
-}
-
-/// The `exp` of something that looks like a JWT (RFC 7519 4.1.4). Not verified: it is read for a lifetime, not for trust.
-fn jwt_expiry(token: &str) -> Option<Duration> {
-    let mut parts = token.split('.');
-    let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
-    let payload = json::parse(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?, false).ok()?;
-    duration::from_seconds(payload.get("exp")?.as_f64()?.floor())
-}
-
-/// A number of seconds, or its text; fractions floored, negative ones zero, absurd ones cut later.
-fn seconds(body: &Value, at: &str, name: &str) -> std::result::Result<Option<Duration>, String> {
-    let number = match body.pointer(at) {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Number(number)) => number.as_f64(),
-        Some(Value::String(text)) => text.trim().parse::<f64>().ok(),
-        Some(_) => None,
-    };
-    match number.filter(|number| !number.is_nan()) {
-        Some(number) => Ok(Some(Duration::from_secs(number.floor().clamp(0.0, 1e12) as u64))),
-        None => Err(format!("the answer's {name} is no number of seconds")),
-    }
-}
-
-/// A token: visible ASCII without spaces (RFC 6750 2.1), so that it fits a header and nothing else gets in.
-fn text_at(body: &Value, at: &str, name: &str) -> std::result::Result<Option<String>, String> {
-    match body.pointer(at) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Err(format!("the answer's {name} is empty")),
-        Some(Value::String(text)) if text.len() > MAX_TOKEN => {
-            Err(format!("the answer's {name} is longer than 64 KiB"))
-        }
-        Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Some(text.clone())),
-        Some(Value::String(_)) => {
-            Err(format!("the answer's {name} holds spaces or characters that a token cannot have"))
-        }
-        Some(_) => Err(format!("the answer's {name} is no text")),
     }
 }
 

@@ -8,6 +8,8 @@ use tokio::runtime::{Builder, Handle};
 
 use crate::clock::Clock;
 use crate::config::TransportOptions;
+use crate::discovery::Descriptions;
+use crate::dpop::Nonces;
 use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::{self, ForkCell};
 use crate::schedule::Schedule;
@@ -24,6 +26,8 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) store: Box<dyn Store>,
     pub(crate) max_answer: usize,
+    pub(crate) descriptions: Descriptions,
+    pub(crate) nonces: Nonces,
     transport: ForkCell<Transport>,
     transport_options: TransportOptions,
     running: ForkCell<Running>,
@@ -59,6 +63,8 @@ impl Core {
             clock,
             store,
             max_answer,
+            descriptions: Descriptions::default(),
+            nonces: Nonces::default(),
             transport: ForkCell::new(),
             transport_options: transport,
             running: ForkCell::new(),

@@ -12,7 +12,9 @@ use tokio::sync::watch;
 
 use crate::attach;
 use crate::block::block_on_until;
-use crate::clock::Deadline;
+use crate::clock::{Clock, Deadline};
+use crate::custom::{Desk, TokenFunction};
+use crate::dpop::DpopKey;
 use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::ForkCell;
 use crate::profile::{Narrowing, Profile};
@@ -39,7 +41,9 @@ pub(crate) struct Source {
     /// process a generation names one token of this source. Changed under the lock.
     floor: AtomicU64,
     local: ForkCell<Local>,
-    companion_headers: bool,
+    companion_headers: AtomicBool,
+    /// The host's own, for grant `custom`; boxed once more, since what is swapped is one word.
+    function: ArcSwapOption<Arc<dyn TokenFunction>>,
     closed: AtomicBool,
 }
 
@@ -51,6 +55,8 @@ struct Local {
     turn: tokio::sync::Mutex<()>,
     /// Who takes leases: one name per source and process, so that after a renewal that died the next one has its lease.
     owner: Owner,
+    /// Calls of the host's function that wait for somebody to make them.
+    desk: Desk,
     /// 0.8 to 1.0, drawn per process: the children of one parent do not renew in one instant.
     spread: f64,
 }
@@ -89,14 +95,23 @@ pub(crate) struct Limit {
     pub(crate) blocking: bool,
 }
 
+impl Limit {
+    /// The same on the engine's clock.
+    pub(crate) fn deadline(&self, clock: &Clock) -> Deadline {
+        let left = self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        clock.now().after(left)
+    }
+}
+
 impl Source {
     pub(crate) fn new(core: Arc<Core>, profile: Profile) -> Arc<Source> {
         Arc::new(Source {
-            companion_headers: attach::check_single_header(&profile).is_err(),
+            companion_headers: AtomicBool::new(attach::check_single_header(&profile).is_err()),
             profile: ArcSwap::from_pointee(profile.named(core.store.naming_key())),
             published: ArcSwapOption::empty(),
             floor: AtomicU64::new(0),
             local: ForkCell::new(),
+            function: ArcSwapOption::empty(),
             closed: AtomicBool::new(false),
             core,
         })
@@ -106,9 +121,15 @@ impl Source {
         self.profile.load_full()
     }
 
-    /// Whether requests carry more than the one header with the token; fixed, as the provider is.
+    /// Whether requests carry more than the one header with the token.
     pub(crate) fn has_companion_headers(&self) -> bool {
-        self.companion_headers
+        self.companion_headers.load(Ordering::Relaxed)
+    }
+
+    /// The key that the token of this generation is bound to, while that is the current one.
+    pub(crate) fn dpop_key(&self, generation: u64) -> Option<DpopKey> {
+        let published = self.published.load();
+        published.as_ref().filter(|published| published.generation == generation)?.dpop.clone()
     }
 
     /// The hot path: one pointer, two clock reads, no lock and no allocation.
@@ -287,7 +308,26 @@ impl Source {
     }
 
     pub(crate) fn narrowed(&self, narrowing: Narrowing) -> Result<Arc<Source>> {
-        Ok(Source::new(self.core.clone(), self.profile().narrowed(narrowing)?))
+        let source = Source::new(self.core.clone(), self.profile().narrowed(narrowing)?);
+        source.function.store(self.function.load_full());
+        Ok(source)
+    }
+
+    /// The host's function from now on; the last one that is given counts.
+    pub(crate) fn set_function(&self, function: Arc<dyn TokenFunction>) {
+        self.function.store(Some(Arc::new(function)));
+    }
+
+    pub(crate) fn function(&self) -> Option<Arc<dyn TokenFunction>> {
+        self.function.load().as_ref().map(|function| Arc::clone(function.as_ref()))
+    }
+
+    pub(crate) fn has_function(&self) -> bool {
+        self.function.load().is_some()
+    }
+
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.local().desk
     }
 
     /// Ends serving; calls get `closed` from now on.
@@ -312,6 +352,7 @@ impl Source {
             state: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             owner: Owner(random_hex(16)),
+            desk: Desk::default(),
             // Runs on a manual clock must repeat.
             spread: if self.core.clock.is_manual() { 1.0 } else { 1.0 - 0.2 * random_unit() },
         })

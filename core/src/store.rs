@@ -36,6 +36,10 @@ pub(crate) struct Record {
     pub(crate) takeovers: Vec<Duration>,
     /// Session conflicts in a row.
     pub(crate) conflicts: u32,
+    /// The digest of the profile's own refresh token that was put to use: it is not used a second time.
+    pub(crate) seed: Option<String>,
+    /// The key that the tokens are bound to, unless the profile gives it (RFC 9449).
+    pub(crate) dpop_key: Option<Secret>,
 }
 
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! A token: an immutable value that can be shared, and what is published inside a source.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 
 use crate::clock::{Clock, Deadline, HotDeadline, Moment};
+use crate::dpop::DpopKey;
 use crate::secret::Secret;
 use crate::windows::Windows;
 
@@ -32,8 +34,10 @@ pub(crate) struct Published {
     pub(crate) hot: HotDeadline,
     /// `Bearer eyJ…`, made once.
     pub(crate) header: String,
-    /// Where in `header` the access token begins.
-    token_at: usize,
+    /// Where in `header` the access token stands.
+    token_at: Range<usize>,
+    /// The key that the token is bound to (RFC 9449).
+    pub(crate) dpop: Option<DpopKey>,
     /// Somebody asked for it since it was obtained; a token that nobody uses is not renewed behind anybody's back.
     used: AtomicBool,
     pub(crate) token_type: String,
@@ -48,17 +52,18 @@ pub(crate) struct Published {
 impl Published {
     pub(crate) fn new(
         issued: &Issued,
-        scheme: &str,
+        (before, after): (&str, &str),
         generation: u64,
         obtained: Moment,
         windows: Windows,
         clock: &Clock,
     ) -> Published {
-        let prefix = if scheme.is_empty() { String::new() } else { format!("{scheme} ") };
+        let token = issued.access_token.expose();
         Published {
             hot: clock.hot(&windows.serve_until),
-            token_at: prefix.len(),
-            header: prefix + issued.access_token.expose(),
+            token_at: before.len()..before.len() + token.len(),
+            header: [before, token, after].concat(),
+            dpop: None,
             used: AtomicBool::new(false),
             token_type: issued.token_type.clone(),
             scope: issued.scope.clone(),
@@ -70,8 +75,14 @@ impl Published {
         }
     }
 
+    /// The same token, whose every request must prove this key.
+    pub(crate) fn bound_to(mut self, key: Option<&DpopKey>) -> Published {
+        self.dpop = key.cloned();
+        self
+    }
+
     pub(crate) fn access_token(&self) -> &str {
-        &self.header[self.token_at..]
+        &self.header[self.token_at.clone()]
     }
 
     /// Read first: a store on every call would make the threads of a busy process fight over one cache line.

@@ -7,11 +7,12 @@ use serde_json::{Map, Value};
 
 use crate::attach::{self, Headers};
 use crate::block::block_on;
-use crate::call::{self, CallResult, Request, Response};
+use crate::call::{self, Again, Answer, CallResult, Request, Response};
 use crate::completion::{self, CompletionQueue, Pending};
+use crate::custom::{self, Host, TokenFunction};
 use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Narrowing;
-use crate::provider::Provider;
+use crate::provider::{GrantKind, Provider};
 use crate::registry::{Registry, SourceKey};
 use crate::source::{Limit, Source};
 use crate::token::{Published, Token};
@@ -100,7 +101,19 @@ impl TokenSource {
         {
             return Ok(token);
         }
-        self.about(self.source.token(self.limit(options)).await.map(Token::new))
+        self.about(self.served(Host::Here, self.obtain(options)).await)
+    }
+
+    async fn obtain(&self, options: TokenOptions) -> Result<Token> {
+        self.source.token(self.limit(options)).await.map(Token::new)
+    }
+
+    /// Waits for `work`; where the host's own function gives the tokens, it runs meanwhile, here or on its queue.
+    async fn served<T>(&self, host: Host, work: impl Future<Output = T>) -> T {
+        match self.source.function() {
+            None => work.await,
+            Some(function) => custom::serve(self.source.desk(), &function, host, work).await,
+        }
     }
 
     /// The same for a thread that may block.
@@ -111,8 +124,7 @@ impl TokenSource {
         match self.cached() {
             Some(token) if options.min_remaining.is_zero() => Ok(token),
             _ => {
-                let limit = Limit { blocking: true, ..self.limit(options) };
-                self.about(block_on(self.source.token(limit)).map(Token::new))
+                self.about(block_on(self.served(Host::Here, self.source.token(self.blocking(options)))).map(Token::new))
             }
         }
     }
@@ -123,7 +135,8 @@ impl TokenSource {
     /// As [`TokenSource::token`]; `invalid_argument` for a host that is not the profile's; `config` where the profile has
     /// no API address.
     pub async fn headers(&self, method: &str, url: &str, options: TokenOptions) -> Result<Headers> {
-        self.about(call::headers(&self.source, method, url, self.limit(options)).await)
+        let work = call::headers(&self.source, method, url, self.limit(options));
+        self.about(self.served(Host::Here, work).await)
     }
 
     /// The same for a thread that may block.
@@ -131,8 +144,8 @@ impl TokenSource {
     /// # Errors
     /// As [`TokenSource::headers`].
     pub fn headers_blocking(&self, method: &str, url: &str, options: TokenOptions) -> Result<Headers> {
-        let limit = Limit { blocking: true, ..self.limit(options) };
-        self.about(block_on(call::headers(&self.source, method, url, limit)))
+        let work = call::headers(&self.source, method, url, self.blocking(options));
+        self.about(block_on(self.served(Host::Here, work)))
     }
 
     /// The value of the one header that carries the token, for instance `Bearer eyJ…`, copied out by `use_it`. Blocks like
@@ -187,6 +200,10 @@ impl TokenSource {
     /// # Errors
     /// Of the token, or of the transport; `invalid_argument` for a host that is not the profile's.
     pub async fn request(&self, request: &Request) -> Result<Response> {
+        self.served(Host::Here, self.send(request)).await
+    }
+
+    async fn send(&self, request: &Request) -> Result<Response> {
         let limit = self.limit(TokenOptions { timeout: request.timeout, ..TokenOptions::default() });
         self.on_runtime({
             let (source, request) = (self.source.clone(), request.clone());
@@ -214,6 +231,10 @@ impl TokenSource {
         parameters: &Map<String, Value>,
         options: TokenOptions,
     ) -> Result<CallResult> {
+        self.served(Host::Here, self.run(operation, parameters, options)).await
+    }
+
+    async fn run(&self, operation: &str, parameters: &Map<String, Value>, options: TokenOptions) -> Result<CallResult> {
         let limit = self.limit(options);
         self.on_runtime({
             let (source, operation, parameters) = (self.source.clone(), operation.to_owned(), parameters.clone());
@@ -247,7 +268,7 @@ impl TokenSource {
         done: impl FnOnce(Result<Token>) + Send + 'static,
     ) -> Result<Pending> {
         let source = self.clone();
-        self.queued(queue, async move { source.token(options).await }, done)
+        self.queued(queue, async move { source.about(source.obtain(options).await) }, done)
     }
 
     /// The same for [`TokenSource::request`].
@@ -261,7 +282,7 @@ impl TokenSource {
         done: impl FnOnce(Result<Response>) + Send + 'static,
     ) -> Result<Pending> {
         let source = self.clone();
-        self.queued(queue, async move { source.request(&request).await }, done)
+        self.queued(queue, async move { source.send(&request).await }, done)
     }
 
     /// The same for [`TokenSource::call`].
@@ -277,7 +298,7 @@ impl TokenSource {
         done: impl FnOnce(Result<CallResult>) + Send + 'static,
     ) -> Result<Pending> {
         let source = self.clone();
-        self.queued(queue, async move { source.call(&operation, &parameters, options).await }, done)
+        self.queued(queue, async move { source.run(&operation, &parameters, options).await }, done)
     }
 
     fn queued<T: Send + 'static>(
@@ -287,7 +308,8 @@ impl TokenSource {
         done: impl FnOnce(Result<T>) + Send + 'static,
     ) -> Result<Pending> {
         let running = self.about(self.source.core.running())?;
-        Ok(completion::submit(running, queue, work, done))
+        let (source, host) = (self.clone(), Host::Queue(queue.clone()));
+        Ok(completion::submit(running, queue, async move { source.served(host, work).await }, done))
     }
 
     /// The same for [`TokenSource::headers`].
@@ -303,7 +325,9 @@ impl TokenSource {
         done: impl FnOnce(Result<Headers>) + Send + 'static,
     ) -> Result<Pending> {
         let source = self.clone();
-        self.queued(queue, async move { source.headers(&method, &url, options).await }, done)
+        let limit = self.limit(options);
+        let work = async move { source.about(call::headers(&source.source, &method, &url, limit).await) };
+        self.queued(queue, work, done)
     }
 
     /// The API rejected this token. Acts only if it is still the current one; the next caller then gets a new one.
@@ -317,11 +341,14 @@ impl TokenSource {
         self.source.invalidate(generation, None)
     }
 
-    /// For those who send requests with a client of their own: the API answered 401 to one that carried the headers of this
-    /// generation. Invalidates it, and says whether to send the request once more with fresh headers: not where nothing
-    /// but a person can get another token.
-    pub fn rejected(&self, generation: u64) -> bool {
-        call::rejected(&self.source, generation, None)
+    /// For those who send requests with a client of their own: what the API answered to a request to `url` that carried
+    /// headers of this source. A 401 invalidates their token; a nonce for DPoP is kept for the next proof. Says whether to
+    /// send the request once more with fresh headers, and why: for each reason once.
+    ///
+    /// # Errors
+    /// `invalid_argument` for what is no URL.
+    pub fn answered(&self, url: &str, answer: &Answer<'_>) -> Result<Option<Again>> {
+        self.about(call::answered(&self.source, url, answer))
     }
 
     /// The whole URL of a path below the API address; a whole URL as it is, whatever its host.
@@ -365,6 +392,14 @@ impl TokenSource {
         Ok(TokenSource::new(source, self.registry.clone()))
     }
 
+    pub(crate) fn set_function(&self, function: Arc<dyn TokenFunction>) -> Result<()> {
+        if self.source.profile().grant != GrantKind::Custom {
+            return self.about(Err(Error::config("grant: expected custom: the profile's own grant needs no function")));
+        }
+        self.source.set_function(function);
+        Ok(())
+    }
+
     /// Runs a call on the engine's runtime, so that it needs none of the caller's; giving up ends it there too.
     async fn on_runtime<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
         let running = self.about(self.source.core.running())?;
@@ -379,6 +414,11 @@ impl TokenSource {
     #[cfg(test)]
     pub(crate) fn inner(&self) -> Arc<Source> {
         self.source.clone()
+    }
+
+    /// The limit of a thread that may wait itself, unless it may have to run the host's function meanwhile.
+    fn blocking(&self, options: TokenOptions) -> Limit {
+        Limit { blocking: !self.source.has_function(), ..self.limit(options) }
     }
 
     fn limit(&self, options: TokenOptions) -> Limit {

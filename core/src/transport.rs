@@ -5,6 +5,7 @@
 //! a kept connection turns out to be closed and not one byte of the request was taken.
 
 mod fault;
+mod identity;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -23,6 +24,7 @@ use reqwest::{Client, Method, Proxy, retry};
 use url::{Host, Url};
 
 pub(crate) use self::fault::TransportFault;
+pub(crate) use self::identity::Identity;
 use crate::config::{PROXY_FROM_ENVIRONMENT, TransportOptions};
 use crate::error::{Error, ErrorCode};
 
@@ -46,6 +48,8 @@ pub(crate) struct HttpRequest {
     pub(crate) timeout: Option<Duration>,
     /// The most bytes of the answer's body, counted after decoding.
     pub(crate) max_body: usize,
+    /// The certificate with which the connection is made, if the server asks for one.
+    pub(crate) identity: Option<Arc<Identity>>,
 }
 
 /// One whole answer, whatever its status. Without `Debug`, since tokens are in it.
@@ -60,6 +64,12 @@ pub(crate) struct HttpResponse {
 pub(crate) struct Transport {
     options: TransportOptions,
     verifier: Arc<tls::LazyVerifier>,
+    clients: Clients,
+}
+
+/// Connections with one certificate, or with none.
+#[derive(Default)]
+struct Clients {
     direct: OnceLock<Client>,
     proxied: OnceLock<Client>,
 }
@@ -77,17 +87,17 @@ impl Transport {
         }
         let extra = options.ca_file.as_deref().map_or_else(|| Ok(Vec::new()), tls::read_ca_file)?;
         let verifier = Arc::new(tls::LazyVerifier::new(extra));
-        Ok(Transport { options, verifier, direct: OnceLock::new(), proxied: OnceLock::new() })
+        Ok(Transport { options, verifier, clients: Clients::default() })
     }
 
     /// Sends the request once and reads the whole answer, within the deadline. Every status is an answer.
     pub(crate) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportFault> {
-        let HttpRequest { method, url, headers, body, timeout, max_body } = request;
+        let HttpRequest { method, url, headers, body, timeout, max_body, identity } = request;
         let host = fault::host_and_port(&url);
         if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() || url.password().is_some() {
             return Err(TransportFault::unsent(ErrorCode::Config, "the URL must be http or https, without user info"));
         }
-        let client = self.client(&url)?;
+        let client = self.client(&url, identity.as_deref())?;
         let limit = timeout.map_or(self.options.timeout, |timeout| timeout.min(self.options.timeout));
 
         let stage = Arc::new(AtomicBool::new(false));
@@ -142,19 +152,20 @@ impl Transport {
     }
 
     /// The client for this URL. What is not encrypted never goes to a proxy, and neither does loopback.
-    fn client(&self, url: &Url) -> Result<&Client, TransportFault> {
+    fn client<'a>(&'a self, url: &Url, identity: Option<&'a Identity>) -> Result<&'a Client, TransportFault> {
         let proxy = self.options.proxy.as_deref().filter(|_| url.scheme() == "https" && !is_loopback(url));
-        let slot = if proxy.is_some() { &self.proxied } else { &self.direct };
+        let clients = identity.map_or(&self.clients, Identity::clients);
+        let slot = if proxy.is_some() { &clients.proxied } else { &clients.direct };
         match slot.get() {
             Some(client) => Ok(client),
             // Two first requests at once may build two; one stays. No lock is held, whoever forks.
-            None => self.build(proxy).map(|client| slot.get_or_init(|| client)),
+            None => self.build(proxy, identity).map(|client| slot.get_or_init(|| client)),
         }
     }
 
-    fn build(&self, proxy: Option<&str>) -> Result<Client, TransportFault> {
+    fn build(&self, proxy: Option<&str>, identity: Option<&Identity>) -> Result<Client, TransportFault> {
         let failed = |what: &str| TransportFault::unsent(ErrorCode::Internal, format!("{what} could not be set up"));
-        let config = tls::client_config(self.verifier.clone()).map_err(|_| failed("TLS"))?;
+        let config = tls::client_config(self.verifier.clone(), identity).map_err(|_| failed("TLS"))?;
         let builder = Client::builder()
             .tls_backend_preconfigured(config)
             .http1_only()

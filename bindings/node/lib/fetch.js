@@ -75,7 +75,7 @@ function canBeSentAgain(body) {
 
 async function follow(source, { first, url, method, headers, body, bodyIsSpent, redirect, signal, rest }) {
   let redirects = 0
-  let renewed = false
+  const again = new Set()
   let written = []
   for (;;) {
     const sent = new Headers(headers)
@@ -97,9 +97,13 @@ async function follow(source, { first, url, method, headers, body, bodyIsSpent, 
       redirect: redirect === 'follow' ? 'manual' : redirect,
     })
 
-    if (response.status === 401 && generation !== undefined && !renewed) {
-      if (native.sourceRejected(source, generation) && !bodyIsSpent) {
-        renewed = true
+    if (generation !== undefined) {
+      const { status, headers: told } = response
+      const challenge = told.get('www-authenticate') ?? undefined
+      const nonce = told.get('dpop-nonce') ?? undefined
+      const reason = native.sourceAnswered(source, url.href, generation, status, challenge, nonce)
+      if (reason !== null && !again.has(reason) && !bodyIsSpent) {
+        again.add(reason)
         await response.body?.cancel()
         continue
       }

@@ -3,7 +3,7 @@
 use napi::bindgen_prelude::{Buffer, External};
 use napi::{Env, Result};
 use napi_derive::napi;
-use qauth_core::{Headers, Request, Response, Token, TokenOptions, TokenRef, TokenSource};
+use qauth_core::{Again, Answer, Headers, Request, Response, Token, TokenOptions, TokenRef, TokenSource};
 
 use crate::convert::{fallible, infallible, object, options};
 use crate::promises::{Begun, Promises};
@@ -213,10 +213,28 @@ pub(crate) fn source_invalidate(source: &External<TokenSource>, token: &External
     infallible(|| source.invalidate(token))
 }
 
-/// The API answered 401 to the headers of this generation; whether to try once more.
+/// What the API answered to a request with headers of this generation: "nonce" or "token" where it should be sent once
+/// more, each reason once.
 #[napi]
-pub(crate) fn source_rejected(source: &External<TokenSource>, generation: f64) -> Result<bool> {
-    infallible(|| source.rejected(generation as u64))
+pub(crate) fn source_answered(
+    source: &External<TokenSource>,
+    url: String,
+    generation: f64,
+    status: u16,
+    www_authenticate: Option<String>,
+    dpop_nonce: Option<String>,
+) -> Result<Option<&'static str>> {
+    let challenge = www_authenticate.as_deref();
+    let answer = Answer {
+        generation: generation as u64,
+        status,
+        www_authenticate: challenge.as_slice(),
+        dpop_nonce: dpop_nonce.as_deref(),
+    };
+    Ok(fallible(|| source.answered(&url, &answer))?.map(|again| match again {
+        Again::Nonce => "nonce",
+        Again::Token => "token",
+    }))
 }
 
 /// Whether a request there may carry this profile's headers.

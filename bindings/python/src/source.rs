@@ -6,7 +6,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
-use qauth_core::{CallResult, Headers, Request};
+use qauth_core::{Again, Answer, CallResult, Headers, Request};
 
 use crate::asyncio::coroutine;
 use crate::call::{call, imported};
@@ -321,10 +321,24 @@ impl TokenSource {
         slf.py().import("qauth._requests")?.getattr("QauthAuth")?.call1((slf,))
     }
 
-    /// For adapters: a request with the headers of this generation got a 401. Whether to send it once more.
-    #[pyo3(signature = (generation, /))]
-    fn _rejected(&self, generation: u64) -> bool {
-        self.source.rejected(generation)
+    /// For adapters: what the API answered to a request to `url` with the headers of this generation. "nonce" or "token"
+    /// where it should be sent once more with fresh headers, each reason once; else None.
+    #[pyo3(signature = (url, generation, status, www_authenticate=None, dpop_nonce=None, /))]
+    fn _answered(
+        &self,
+        py: Python<'_>,
+        url: &str,
+        generation: u64,
+        status: u16,
+        www_authenticate: Option<&str>,
+        dpop_nonce: Option<&str>,
+    ) -> PyResult<Option<&'static str>> {
+        let challenges = www_authenticate.as_slice();
+        let answer = Answer { generation, status, www_authenticate: challenges, dpop_nonce };
+        Ok(checked(py, || self.source.answered(url, &answer))?.map(|again| match again {
+            Again::Nonce => "nonce",
+            Again::Token => "token",
+        }))
     }
 
     /// For adapters: whether a request to `url` may carry the headers.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use discover::Discovery;
-pub(crate) use reference::{Resolved, Trust, WatchedFile, check_text, resolve};
+pub(crate) use reference::{Resolved, Trust, WatchedFile, check_multiline, check_text, resolve, resolve_multiline};
 pub(crate) use transport::{PROXY_FROM_ENVIRONMENT, TransportOptions};
 
 use crate::clock::Clock;

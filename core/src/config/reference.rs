@@ -39,6 +39,11 @@ pub(crate) struct WatchedFile {
 }
 
 impl WatchedFile {
+    /// A file that is not there yet.
+    pub(crate) fn absent(path: &Path) -> WatchedFile {
+        WatchedFile { path: path.to_owned(), stamp: None }
+    }
+
     fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
         let meta = std::fs::metadata(path).ok()?;
         Some((meta.modified().ok()?, meta.len()))
@@ -53,6 +58,19 @@ impl WatchedFile {
 
 /// Reads what `text` stands for. `at` names the field in errors; the value never appears in them.
 pub(crate) fn resolve(text: &str, at: &str, trust: &Trust) -> Result<Resolved> {
+    let resolved = read(text, at, trust)?;
+    check_text(resolved.value.expose(), at)?;
+    Ok(resolved)
+}
+
+/// The same for a key or certificate, which has lines.
+pub(crate) fn resolve_multiline(text: &str, at: &str, trust: &Trust) -> Result<Resolved> {
+    let resolved = read(text, at, trust)?;
+    check_multiline(resolved.value.expose(), at)?;
+    Ok(resolved)
+}
+
+fn read(text: &str, at: &str, trust: &Trust) -> Result<Resolved> {
     let (value, file) = match text.split_once(':') {
         Some(("env", name)) => (from_env(name, at)?, None),
         Some(("file", path)) => {
@@ -65,7 +83,6 @@ pub(crate) fn resolve(text: &str, at: &str, trust: &Trust) -> Result<Resolved> {
         Some(("literal", value)) => (value.to_owned(), None),
         _ => (text.to_owned(), None),
     };
-    check_text(&value, at)?;
     Ok(Resolved { value: Secret::new(value), file })
 }
 
@@ -84,6 +101,11 @@ pub(crate) fn check_text(value: &str, at: &str) -> Result<()> {
         return Err(Error::config(format!("{at}: begins or ends with white space; remove it")));
     }
     Ok(())
+}
+
+/// The same for a key or certificate: line breaks and tabs are part of it.
+pub(crate) fn check_multiline(value: &str, at: &str) -> Result<()> {
+    check_text(value.replace(['\n', '\r', '\t'], " ").trim(), at)
 }
 
 fn from_env(name: &str, at: &str) -> Result<String> {

@@ -4,15 +4,15 @@ mod check;
 mod definition;
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use include_dir::{Dir, include_dir};
 use serde_json::{Value, json};
 
-pub(crate) use check::{PROFILE_KEYS, header_is_free};
+pub(crate) use check::{Finding, PROFILE_KEYS, header_is_free};
 pub(crate) use definition::*;
-pub(crate) use template::{Bound, Place, Scope, Template};
+pub(crate) use template::{Bound, JsonTemplate, Place, Scope, Template};
 
 use crate::document;
 use crate::error::{Error, Result};
@@ -25,6 +25,9 @@ pub struct Provider {
     definition: Arc<Definition>,
     source: Arc<str>,
     fingerprint: Arc<str>,
+    /// What stands before a token in its header, made once.
+    scheme_prefix: Arc<str>,
+    cookie_prefix: Arc<str>,
 }
 
 impl Provider {
@@ -68,11 +71,24 @@ impl Provider {
             .and_then(Value::as_str)
             .map_or_else(|| "provider".to_owned(), |name| format!("provider {name:?}"));
         let definition: Definition = document::typed(value, &at)?;
-        check::check(&definition)?;
+        if let Some(Finding { at, message }) = check::check(&definition).into_iter().next() {
+            return Err(Error::config(format!("provider {:?}: {at}: {message}", definition.name)));
+        }
         let digest = ring::digest::digest(&ring::digest::SHA256, source.as_bytes());
         let digest: String = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         let fingerprint = format!("{} {digest}", definition.name).into();
-        Ok(Provider { definition: Arc::new(definition), source, fingerprint })
+        let scheme_prefix = match definition.attach.scheme() {
+            "" => String::new(),
+            scheme => format!("{scheme} "),
+        };
+        let cookie_prefix = definition.attach.cookie.as_ref().map(|name| format!("{name}=")).unwrap_or_default();
+        Ok(Provider {
+            definition: Arc::new(definition),
+            source,
+            fingerprint,
+            scheme_prefix: scheme_prefix.into(),
+            cookie_prefix: cookie_prefix.into(),
+        })
     }
 
     /// Its name, as profiles write it.
@@ -101,7 +117,7 @@ impl Provider {
             name,
             description: operation.description.as_deref(),
             method: operation.method.http().to_string(),
-            path: operation.path.to_string(),
+            path: operation.path.as_ref().or(operation.url.as_ref()).map(Template::to_string).unwrap_or_default(),
             grants: operation.grants.iter().map(|kind| kind.name()).collect(),
             secrets: operation.secrets.iter().map(|at| at.0.as_str()).collect(),
             parameters: self
@@ -160,8 +176,45 @@ impl Provider {
         &self.fingerprint
     }
 
+    /// `Bearer `, or what the file says.
+    pub(crate) fn scheme_prefix(&self) -> &str {
+        &self.scheme_prefix
+    }
+
+    /// `name=`, where a cookie carries the token.
+    pub(crate) fn cookie_prefix(&self) -> &str {
+        &self.cookie_prefix
+    }
+
     pub(crate) fn definition(&self) -> &Definition {
         &self.definition
+    }
+
+    /// The JWT of this name: the file's own, or the standard assertion of a client authentication (RFC 7523 3).
+    pub(crate) fn jwt(&self, name: &str) -> Option<&JwtSpec> {
+        self.definition.jwts.get(name).or_else(|| JwtSpec::standard(name))
+    }
+
+    /// The credentials, variables and built-in names that a grant's requests use.
+    pub(crate) fn variables_of<'a>(&'a self, grant: &'a Grant) -> BTreeSet<&'a str> {
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        let authorize = grant.authorize.iter().flat_map(|page| page.query.values().chain([&page.url]));
+        let templates = grant.requests().flat_map(RequestSpec::templates).chain(&grant.token).chain(authorize);
+        let mut jwts: Vec<&str> = Vec::new();
+        for template in templates {
+            names.extend(template.variables());
+            jwts.extend(template.jwts());
+        }
+        for jwt in jwts.iter().filter_map(|name| self.jwt(name)) {
+            names.extend(jwt.templates().flat_map(Template::variables).chain(jwt.credentials()));
+        }
+        for request in grant.requests() {
+            names.extend(request.basic.into_iter().flatten().map(String::as_str));
+            if let Some(method) = request.client_auth {
+                names.extend(method.needs().iter().copied());
+            }
+        }
+        names
     }
 
     /// The parameters of an operation: the variables that neither the profile nor qauth gives.
@@ -187,7 +240,7 @@ pub struct OperationInfo<'a> {
     pub description: Option<&'a str>,
     /// The HTTP method.
     pub method: String,
-    /// Below the API's address.
+    /// Below the API's address, or a whole URL of the server itself.
     pub path: String,
     /// The grants whose tokens may make it; none: any.
     pub grants: Vec<&'static str>,
@@ -221,9 +274,7 @@ pub struct FieldInfo<'a> {
 /// Every variable in an operation's templates, in order, each once.
 pub(crate) fn parameters(operation: &Operation) -> impl Iterator<Item = &str> {
     let mut names: Vec<&str> = Vec::new();
-    let templates = operation.path.variables().chain(operation.query.values().flat_map(Template::variables));
-    let json = operation.json.iter().flat_map(|json| json.variables());
-    for name in templates.chain(operation.headers.values().flat_map(Template::variables)).chain(json) {
+    for name in operation.request().templates().flat_map(Template::variables) {
         if !names.contains(&name) {
             names.push(name);
         }

@@ -36,6 +36,8 @@ enum Function {
     Now,
     /// That many random bytes in hex.
     Random,
+    /// A JWT of the file's `[jwts]`, signed for this one rendering.
+    Jwt,
 }
 
 /// A value that a template's variable stands for.
@@ -56,6 +58,8 @@ impl From<&str> for Bound {
 pub(crate) struct Scope {
     pub(crate) values: HashMap<String, Bound>,
     pub(crate) unix_ms: u128,
+    /// Those that were signed for this rendering.
+    pub(crate) jwts: HashMap<String, Secret>,
 }
 
 /// Where the rendered text will stand, which decides how values are escaped.
@@ -110,6 +114,21 @@ impl Template {
         })
     }
 
+    /// The names of the JWTs in it.
+    pub(crate) fn jwts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Call(Function::Jwt, name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// What stands before and after its one variable `name`; `None` unless there is exactly one such and no other.
+    pub(crate) fn around(&self, name: &str) -> Option<(&str, &str)> {
+        let at = self.0.iter().position(|part| matches!(part, Part::Variable(variable) if variable == name))?;
+        let (before, after) = (&self.0[..at], &self.0[at + 1..]);
+        Some((literal(before)?, literal(after)?))
+    }
+
     /// Whether it is one variable and nothing else.
     pub(crate) fn is_variable(&self) -> bool {
         matches!(self.0.as_slice(), [Part::Variable(_)])
@@ -142,19 +161,38 @@ impl Template {
                     text.push_str(&now.to_string());
                 }
                 Part::Call(Function::Random, bytes) => text.push_str(&random_hex(bytes.parse().unwrap_or(16))),
+                // Of letters, digits, `-`, `_` and `.` alone, so that it needs no escaping anywhere.
+                Part::Call(Function::Jwt, name) => match scope.jwts.get(name) {
+                    Some(jwt) => text.push_str(jwt.expose()),
+                    None => return Ok(None),
+                },
             }
         }
         Ok(Some(text))
     }
 
-    /// Like [`Template::render`], but a template that is one variable keeps the type of its value.
+    /// Like [`Template::render`], but a template that is one variable keeps the type of its value, and the time alone is
+    /// a number.
     pub(crate) fn render_json(&self, scope: &Scope) -> Result<Option<Value>> {
         if let [Part::Variable(name)] = self.0.as_slice()
             && let Some(Bound::Json(value)) = scope.values.get(name)
         {
             return Ok(Some(value.clone()));
         }
-        Ok(self.render(scope, Place::Whole)?.map(Value::from))
+        let text = self.render(scope, Place::Whole)?;
+        Ok(match self.0.as_slice() {
+            [Part::Call(Function::Now, _)] => text.and_then(|text| text.parse::<u64>().ok()).map(Value::from),
+            _ => text.map(Value::from),
+        })
+    }
+}
+
+/// The text of parts that are text alone.
+fn literal(parts: &[Part]) -> Option<&str> {
+    match parts {
+        [] => Some(""),
+        [Part::Text(text)] => Some(text),
+        _ => None,
     }
 }
 
@@ -169,12 +207,13 @@ impl Part {
         }
         let wrong = || {
             format!(
-                "has {{{inside}}}: expected {{name}} or {{function(argument)}}, the functions being base64, now, random"
+                "has {{{inside}}}: expected {{name}} or {{function(argument)}}, the functions being base64, now, random, jwt"
             )
         };
         let (function, argument) = inside.strip_suffix(')').and_then(|call| call.split_once('(')).ok_or_else(wrong)?;
         match function {
             "base64" if is_name(argument) => Ok(Part::Call(Function::Base64, argument.to_owned())),
+            "jwt" if is_name(argument) => Ok(Part::Call(Function::Jwt, argument.to_owned())),
             "now" if ["seconds", "milliseconds"].contains(&argument) => {
                 Ok(Part::Call(Function::Now, argument.to_owned()))
             }
@@ -285,11 +324,12 @@ impl JsonTemplate {
         })
     }
 
-    pub(crate) fn variables(&self) -> Vec<&str> {
+    /// Every template in it.
+    pub(crate) fn templates(&self) -> Vec<&Template> {
         match self {
-            JsonTemplate::Text(template) => template.variables().collect(),
-            JsonTemplate::List(list) => list.iter().flat_map(JsonTemplate::variables).collect(),
-            JsonTemplate::Object(members) => members.iter().flat_map(|(_, value)| value.variables()).collect(),
+            JsonTemplate::Text(template) => vec![template],
+            JsonTemplate::List(list) => list.iter().flat_map(JsonTemplate::templates).collect(),
+            JsonTemplate::Object(members) => members.iter().flat_map(|(_, value)| value.templates()).collect(),
             JsonTemplate::Literal(_) => Vec::new(),
         }
     }

@@ -18,7 +18,7 @@ fn error(text: &str) -> String {
 #[test]
 fn every_built_in_file_is_correct() {
     let names: Vec<String> = Provider::all().map(|provider| provider.name().to_owned()).collect();
-    assert_eq!(names, ["oauth2", "qpay", "quable", "quantaprice", "quartile", "quiqup"]);
+    assert_eq!(names, ["custom", "oauth2", "qpay", "quable", "quantaprice", "quartile", "quiqup"]);
     assert_eq!(BUILT_IN.files().count(), names.len());
 }
 

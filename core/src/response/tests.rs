@@ -1,3 +1,5 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::*;
@@ -26,7 +28,9 @@ fn answer(status: u16, body: &str) -> HttpResponse {
 fn judge(provider: &str, kind: GrantKind, response: &HttpResponse) -> std::result::Result<Issued, Refusal> {
     let profile = profile(provider);
     let sent_unix = Duration::from_secs(1_654_837_728);
-    let result = read(&Asked { profile: &profile, kind, tokens: &[], sent_unix }, response);
+    let answer = &profile.provider.definition().answer;
+    let asked = Asked { profile: &profile, kind, answer, secrets: &[], sent_unix, dpop: false };
+    let result = read(&asked, response);
     if let Err(refusal) = &result {
         assert!(!refusal.error.to_string().contains("canary"), "{}", refusal.error);
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::Source;
+use crate::attach;
 use crate::clock::Moment;
 use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Profile;
@@ -86,7 +87,9 @@ impl Source {
     fn swap_profile(&self, seen: &Arc<Profile>, profile: Arc<Profile>) -> bool {
         let fits = Arc::ptr_eq(&self.profile.load(), seen);
         if fits {
+            let more = attach::check_single_header(&profile).is_err();
             self.profile.store(profile);
+            self.companion_headers.store(more, Ordering::Relaxed);
         }
         fits
     }

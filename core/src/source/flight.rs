@@ -52,7 +52,8 @@ impl Source {
             let profile = self.profile();
             let about = |error: Error| error.about(&profile.name, profile.provider.name());
             let (epoch, brief) = self.brief();
-            let renewal = Renewal::new(&self.core, &profile, brief);
+            let desk = self.has_function().then(|| self.desk());
+            let renewal = Renewal::new(&self.core, &profile, desk, brief);
             match renewal.run().await {
                 Ok(mut obtained) => {
                     let published = obtained.published.clone();

@@ -82,6 +82,7 @@ fn post(url: &str) -> HttpRequest {
         body: Some(b"canary=1".to_vec()),
         timeout: None,
         max_body: MIB,
+        identity: None,
     }
 }
 

@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::identity::Identity;
 use crate::error::Error;
 
 /// Far above any bundle (the public roots are 250 kB), far below what would hurt.
@@ -20,12 +21,18 @@ const CA_FILE_LIMIT: u64 = 16 * 1024 * 1024;
 pub(super) const NO_ROOTS: &str = "no trusted certificates found: install ca-certificates or set transport.ca_file";
 
 /// TLS 1.2 and 1.3 with ring, given by hand: the process-wide provider belongs to the host.
-pub(super) fn client_config(verifier: Arc<LazyVerifier>) -> Result<ClientConfig, rustls::Error> {
-    let mut config = ClientConfig::builder_with_provider(verifier.provider.clone())
+pub(super) fn client_config(
+    verifier: Arc<LazyVerifier>,
+    identity: Option<&Identity>,
+) -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(verifier.provider.clone())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match identity {
+        Some(identity) => builder.with_client_cert_resolver(identity.resolver()),
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -2,7 +2,7 @@ from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, Literal, TypeAlias, final
 
 from requests.auth import AuthBase
 
@@ -142,7 +142,15 @@ class TokenSource:
         """For requests: ``requests.get(url, auth=source.requests_auth())``."""
     def __copy__(self) -> TokenSource: ...
     def __deepcopy__(self, _memo: Any, /) -> TokenSource: ...
-    def _rejected(self, generation: int, /) -> bool: ...
+    def _answered(
+        self,
+        url: str,
+        generation: int,
+        status: int,
+        www_authenticate: str | None = None,
+        dpop_nonce: str | None = None,
+        /,
+    ) -> Literal["nonce", "token"] | None: ...
     def _allows(self, url: str, /) -> bool: ...
     def _empty(self) -> None: ...
 

@@ -43,6 +43,7 @@ class _Attached:
     def __init__(self, source: TokenSource, request: PreparedRequest) -> None:
         self._source = source
         self._may_retry = True
+        self._reasons: set[str] = set()
         self._attach(request)
 
     def _attach(self, request: PreparedRequest) -> None:
@@ -51,10 +52,8 @@ class _Attached:
 
     def on_response(self, response: Response, **options: Any) -> Response:
         """requests calls this with each response, before it follows a redirect."""
-        if response.status_code == 401 and self._may_retry and self._has_more_to_send(response.request):
-            self._may_retry = False
-            if _rewound(response.request):
-                response = self._again(response, **options)
+        while self._may_retry and self._has_more_to_send(response) and _rewound(response.request):
+            response = self._again(response, **options)
         if response.is_redirect and not self._source._allows(_target(response)):
             # Whoever sends us back from there does not decide where the token goes.
             self._may_retry = False
@@ -63,11 +62,25 @@ class _Attached:
                 response.request.headers.pop(name, None)
         return response
 
-    def _has_more_to_send(self, request: PreparedRequest) -> bool:
+    def _has_more_to_send(self, response: Response) -> bool:
+        """Whether to send the request once more with fresh headers: for each reason once."""
+        request, told = response.request, response.headers
+        reason: str | None = None
         if all(request.headers.get(name) == value for name, value in self._headers.items()):
-            return self._source._rejected(self._headers.generation)
-        # requests drops Authorization on the way to another host, which may be one of the profile's own.
-        return self._source._allows(str(request.url))
+            reason = self._source._answered(
+                str(request.url),
+                self._headers.generation,
+                response.status_code,
+                told.get("WWW-Authenticate"),
+                told.get("DPoP-Nonce"),
+            )
+        elif response.status_code == 401 and self._source._allows(str(request.url)):
+            # requests drops Authorization on the way to another host, which may be one of the profile's own.
+            reason = "token"
+        if reason is None or reason in self._reasons:
+            return False
+        self._reasons.add(reason)
+        return True
 
     def _again(self, response: Response, **options: Any) -> Response:
         request = response.request

@@ -1,0 +1,117 @@
+//! Tokens bound to a key of ours, and the proof that every request carries (RFC 9449).
+
+use std::sync::Arc;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use url::Url;
+
+use crate::error::{Error, Result};
+use crate::jose::{self, SigningKey};
+use crate::secret::Secret;
+
+pub(crate) const PROOF: HeaderName = HeaderName::from_static("dpop");
+const NONCE: &str = "dpop-nonce";
+/// RFC 9449 8 and 9.
+const USE_NONCE: &str = "use_dpop_nonce";
+const MAX_NONCE: usize = 1024;
+/// A process speaks to a handful of servers with a handful of keys; beyond that old nonces are forgotten.
+const MAX_NONCES: usize = 4096;
+
+/// A key that tokens are bound to, and the text from which it can be made again.
+#[derive(Clone)]
+pub(crate) struct DpopKey {
+    key: Arc<SigningKey>,
+    thumbprint: Arc<str>,
+    /// None for a key that the profile gives.
+    pub(crate) stored: Option<Secret>,
+}
+
+impl DpopKey {
+    pub(crate) fn new(key: SigningKey, stored: Option<Secret>) -> Result<DpopKey> {
+        let thumbprint =
+            key.thumbprint().ok_or_else(|| Error::config("dpop_key: is a shared secret; a key pair is needed"))?;
+        Ok(DpopKey { key: Arc::new(key), thumbprint: thumbprint.into(), stored })
+    }
+
+    /// A key of its own, P-256.
+    pub(crate) fn generate() -> Result<DpopKey> {
+        let (key, stored) = SigningKey::generate_es256()?;
+        DpopKey::new(key, Some(stored))
+    }
+
+    /// One that was generated before.
+    pub(crate) fn from_stored(stored: &Secret) -> Result<DpopKey> {
+        let key = SigningKey::parse(stored.expose(), None, None).map_err(Error::config)?;
+        DpopKey::new(key, Some(stored.clone()))
+    }
+}
+
+/// The nonces that servers gave, for each key and server. No lock, so that a child of `fork` never inherits a held one.
+#[derive(Default)]
+pub(crate) struct Nonces(papaya::HashMap<(Arc<str>, String), Arc<str>>);
+
+impl Nonces {
+    fn get(&self, key: &DpopKey, url: &Url) -> Option<Arc<str>> {
+        self.0.pin().get(&(key.thumbprint.clone(), origin(url))).cloned()
+    }
+
+    /// Takes the nonce of an answer, if it brings one; whether it is another than before.
+    pub(crate) fn learn(&self, key: &DpopKey, url: &Url, nonce: Option<&str>) -> bool {
+        let fits = |nonce: &&str| nonce.len() <= MAX_NONCE && nonce.bytes().all(|byte| byte.is_ascii_graphic());
+        let Some(nonce) = nonce.filter(fits) else { return false };
+        let nonces = self.0.pin();
+        if nonces.len() >= MAX_NONCES {
+            nonces.clear();
+        }
+        let before = nonces.insert((key.thumbprint.clone(), origin(url)), nonce.into()).cloned();
+        before.as_deref() != Some(nonce)
+    }
+
+    /// The proof for one request (RFC 9449 4.2).
+    pub(crate) fn proof(
+        &self,
+        key: &DpopKey,
+        method: &str,
+        url: &Url,
+        unix_seconds: u64,
+        access_token: Option<&str>,
+    ) -> Result<String> {
+        let nonce = self.get(key, url);
+        jose::dpop_proof(&key.key, method, url, unix_seconds, access_token, nonce.as_deref())
+    }
+}
+
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// The nonce in an answer's headers.
+pub(crate) fn nonce(headers: &HeaderMap) -> Option<&str> {
+    headers.get(NONCE)?.to_str().ok()
+}
+
+/// Whether an API's 401 asks for a nonce and says nothing against the token (RFC 9449 9).
+pub(crate) fn wants_nonce<'a>(mut challenges: impl Iterator<Item = &'a str>) -> bool {
+    challenges.any(|challenge| {
+        let scheme = challenge.trim_start().get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("dpop"));
+        (scheme || challenge.to_ascii_lowercase().contains("dpop ")) && challenge.contains(USE_NONCE)
+    })
+}
+
+/// The challenges of an answer.
+pub(crate) fn challenges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok())
+}
+
+/// Whether a token endpoint's refusal asks for a nonce (RFC 9449 8).
+pub(crate) fn refusal_wants_nonce(server_error: Option<&str>) -> bool {
+    server_error == Some(USE_NONCE)
+}
+
+/// A proof as a header's value.
+pub(crate) fn header(proof: &str) -> Result<HeaderValue> {
+    let mut value =
+        HeaderValue::from_str(proof).map_err(|_| Error::config("dpop_key: its proof does not fit a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,229 @@
+//! The grants of a provider file: which keys each can have, and what their requests may say.
+
+use super::Checker;
+use crate::provider::definition::{ClientAuth, Grant, GrantKind, Method, RequestSpec, Step};
+
+/// Requests in a row, at most.
+const MAX_STEPS: usize = 2;
+
+impl<'a> Checker<'a> {
+    pub(super) fn grants(&mut self) {
+        let definition = self.definition;
+        if definition.grants.keys().all(|kind| *kind == GrantKind::RefreshToken) {
+            self.wrong("grants", "there must be one beside refresh_token");
+        }
+        for (kind, grant) in &definition.grants {
+            self.grant(*kind, grant);
+        }
+    }
+
+    fn grant(&mut self, kind: GrantKind, grant: &'a Grant) {
+        let at = format!("grants.{}", kind.name());
+        self.misplaced(&at, kind, grant);
+        if let Some(answer) = &grant.answer {
+            self.answer(&format!("{at}.answer"), answer);
+        }
+        if !kind.sends() {
+            match (&grant.token, kind) {
+                (_, GrantKind::Custom) => {}
+                (Some(token), _) => {
+                    self.uses(&format!("{at}.token"), token, &[]);
+                    if kind == GrantKind::SelfSigned && token.jwts().next().is_none() {
+                        self.wrong(
+                            format!("{at}.token"),
+                            "expected {jwt(NAME)}; a token that is given is grant static",
+                        );
+                    }
+                    if kind == GrantKind::Static && token.jwts().next().is_some() {
+                        self.wrong(format!("{at}.token"), "a token that is signed here is grant self_signed");
+                    }
+                }
+                (None, _) => self.wrong(format!("{at}.token"), "is missing"),
+            }
+            return;
+        }
+        let mut known: Vec<&str> = match kind {
+            GrantKind::RefreshToken => vec!["refresh_token"],
+            GrantKind::AuthorizationCode => vec!["code", "redirect_uri", "code_verifier"],
+            GrantKind::DeviceCode => vec!["device_code"],
+            _ => Vec::new(),
+        };
+        if grant.steps.len() > MAX_STEPS {
+            self.wrong(format!("{at}.steps"), "at most two requests can precede the one that brings the token");
+        }
+        for (index, step) in grant.steps.iter().enumerate() {
+            self.step(&format!("{at}.steps.{index}"), step, &mut known);
+        }
+        if let Some(device) = &grant.device {
+            self.request(&format!("{at}.device"), device.request(), &[]);
+            if !device.keep.is_empty() {
+                self.wrong(format!("{at}.device.keep"), "its answer is that of RFC 8628; remove it");
+            }
+        }
+        if let Some(authorize) = &grant.authorize {
+            self.uses(&format!("{at}.authorize.url"), &authorize.url, &[]);
+            if !authorize.url.is_variable() {
+                self.https(&format!("{at}.authorize.url"), &authorize.url);
+            }
+            for (name, value) in &authorize.query {
+                self.uses(&format!("{at}.authorize.query.{name}"), value, &[]);
+            }
+        }
+        match kind {
+            GrantKind::DeviceCode if grant.device.is_none() => self.wrong(format!("{at}.device"), "is missing"),
+            GrantKind::AuthorizationCode if grant.authorize.is_none() => {
+                self.wrong(format!("{at}.authorize"), "is missing");
+            }
+            _ => {}
+        }
+        self.request(&at, grant.request(), &known);
+        self.kept_is_used(&at, grant);
+    }
+
+    /// Keys that this kind of grant has no use for.
+    fn misplaced(&mut self, at: &str, kind: GrantKind, grant: &Grant) {
+        let sends = kind.sends();
+        let token = matches!(kind, GrantKind::Static | GrantKind::SelfSigned);
+        let why = match kind {
+            GrantKind::Custom => "the host's function is all that a custom grant has",
+            _ => "this grant sends no request; only token is used",
+        };
+        for (key, given, fits, why) in [
+            ("token", grant.token.is_some(), token, "is used by the static and self_signed grants only"),
+            (
+                "authorize",
+                grant.authorize.is_some(),
+                kind == GrantKind::AuthorizationCode,
+                "is used by grant authorization_code only",
+            ),
+            ("device", grant.device.is_some(), kind == GrantKind::DeviceCode, "is used by grant device_code only"),
+            ("method", grant.method != Method::Post, sends, why),
+            ("path", grant.path.is_some(), sends, why),
+            ("url", grant.url.is_some(), sends, why),
+            ("query", !grant.query.is_empty(), sends, why),
+            ("headers", !grant.headers.is_empty(), sends, why),
+            ("form", grant.form.is_some(), sends, why),
+            ("json", grant.json.is_some(), sends, why),
+            ("client_auth", grant.client_auth.is_some(), sends, why),
+            ("basic", grant.basic.is_some(), sends, why),
+            ("steps", !grant.steps.is_empty(), sends, why),
+            ("answer", grant.answer.is_some(), sends, why),
+        ] {
+            if given && !fits {
+                self.wrong(format!("{at}.{key}"), why);
+            }
+        }
+    }
+
+    fn step(&mut self, at: &str, step: &'a Step, known: &mut Vec<&'a str>) {
+        self.request(at, step.request(), known);
+        if step.keep.is_empty() {
+            self.wrong(format!("{at}.keep"), "is missing: a request of which nothing is read is of no use");
+        }
+        for (name, part) in &step.keep {
+            let place = format!("{at}.keep.{name}");
+            let definition = self.definition;
+            let taken = definition.credentials.contains_key(name) || definition.variables.contains_key(name);
+            if !super::is_identifier(name, false)
+                || taken
+                || known.contains(&name.as_str())
+                || super::BUILTIN.contains(&name.as_str())
+            {
+                self.wrong(&place, "names are lower-case letters, digits and _, each given once");
+            }
+            self.part(&place, part);
+            known.push(name);
+        }
+    }
+
+    fn kept_is_used(&mut self, at: &str, grant: &'a Grant) {
+        for (index, step) in grant.steps.iter().enumerate() {
+            let later = grant.steps[index + 1..].iter().map(Step::request).chain([grant.request()]);
+            let used: Vec<&str> =
+                later.flat_map(RequestSpec::templates).flat_map(|template| template.variables()).collect();
+            for name in step.keep.keys().filter(|name| !used.contains(&name.as_str())) {
+                self.wrong(format!("{at}.steps.{index}.keep.{name}"), "is kept but no later request reads it");
+            }
+        }
+    }
+
+    fn request(&mut self, at: &str, request: RequestSpec<'a>, known: &[&str]) {
+        match (request.path, request.url) {
+            (Some(path), None) if path.literal_start().starts_with('/') => {}
+            (Some(_), None) => self.wrong(format!("{at}.path"), "must begin with /"),
+            (None, Some(url)) if !url.is_variable() => self.https(&format!("{at}.url"), url),
+            (None, Some(_)) => {}
+            (None, None) => self.wrong(format!("{at}.path"), "is missing (or url)"),
+            (Some(_), Some(_)) => self.wrong(format!("{at}.url"), "is given beside path; keep one"),
+        }
+        for (key, template) in [("path", request.path), ("url", request.url)] {
+            if let Some(template) = template {
+                self.uses(&format!("{at}.{key}"), template, known);
+            }
+        }
+        self.headers(&format!("{at}.headers"), request.headers, known);
+        for (name, value) in request.query {
+            self.uses(&format!("{at}.query.{name}"), value, known);
+        }
+        for (name, value) in request.form.into_iter().flatten() {
+            self.uses(&format!("{at}.form.{name}"), value, known);
+        }
+        for template in request.json.into_iter().flat_map(|json| json.templates()) {
+            self.uses(&format!("{at}.json"), template, known);
+        }
+        self.body(at, request);
+        if !matches!(request.method, Method::Get | Method::Post) {
+            self.wrong(format!("{at}.method"), "expected POST or GET");
+        }
+        if request.method == Method::Get && (request.json.is_some() || request.form.is_some()) {
+            self.wrong(format!("{at}.method"), "GET carries no body; use query");
+        }
+        self.client_auth(at, request);
+        for name in request.basic.into_iter().flatten() {
+            let definition = self.definition;
+            match definition.credentials.contains_key(name) || definition.variables.contains_key(name) {
+                true => drop(self.used.insert(name)),
+                false => self.wrong(
+                    format!("{at}.basic"),
+                    format!("{name} is declared neither under credentials nor under variables"),
+                ),
+            }
+        }
+    }
+
+    /// One body at most.
+    pub(super) fn body(&mut self, at: &str, request: RequestSpec<'a>) {
+        if request.json.is_some() && request.form.is_some() {
+            self.wrong(format!("{at}.json"), "is given beside form; keep one");
+        }
+    }
+
+    pub(super) fn client_auth(&mut self, at: &str, request: RequestSpec<'a>) {
+        let Some(method) = request.client_auth else { return };
+        let at_auth = format!("{at}.client_auth");
+        if request.json.is_some() {
+            self.wrong(&at_auth, "goes with a form body (RFC 6749 2.3.1)");
+        }
+        if request.method == Method::Get {
+            self.wrong(&at_auth, "goes with POST (RFC 6749 2.3.1)");
+        }
+        if request.basic.is_some() {
+            self.wrong(format!("{at}.basic"), "is given beside client_auth; keep one");
+        }
+        if request.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization")) {
+            self.wrong(format!("{at}.headers.Authorization"), "is given beside client_auth; keep one");
+        }
+        for name in method.needs() {
+            self.names(&at_auth, name);
+        }
+        // A profile may choose another method, for which these are.
+        self.used.extend(ClientAuth::OPTIONAL);
+        for name in ["client_secret_jwt", "private_key_jwt"] {
+            self.used_jwts.insert(name);
+        }
+        let mtls = matches!(method, ClientAuth::TlsClientAuth | ClientAuth::SelfSignedTlsClientAuth);
+        if mtls && self.definition.mtls.is_none() {
+            self.wrong(&at_auth, "the certificate is named by [mtls], which is missing");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! How a token is obtained: the grants, their requests, and how the client proves who it is.
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+
+use super::answer::{Answer, Part};
+use crate::error::ErrorCode;
+use crate::provider::template::{JsonTemplate, Template};
+
+/// How a token is obtained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum GrantKind {
+    ClientCredentials,
+    Password,
+    RefreshToken,
+    Login,
+    /// The profile gives the token itself.
+    Static,
+    /// The token is a JWT that we sign ourselves.
+    SelfSigned,
+    /// RFC 7523 2.1.
+    JwtBearer,
+    /// RFC 8693.
+    TokenExchange,
+    /// RFC 8628: a person signs in on another device, once.
+    DeviceCode,
+    /// RFC 6749 4.1 with RFC 7636: a person signs in in a browser, once.
+    AuthorizationCode,
+    /// The host gives a function.
+    Custom,
+}
+
+impl GrantKind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            GrantKind::ClientCredentials => "client_credentials",
+            GrantKind::Password => "password",
+            GrantKind::RefreshToken => "refresh_token",
+            GrantKind::Login => "login",
+            GrantKind::Static => "static",
+            GrantKind::SelfSigned => "self_signed",
+            GrantKind::JwtBearer => "jwt_bearer",
+            GrantKind::TokenExchange => "token_exchange",
+            GrantKind::DeviceCode => "device_code",
+            GrantKind::AuthorizationCode => "authorization_code",
+            GrantKind::Custom => "custom",
+        }
+    }
+
+    /// What a refusal without a word of the server means: whose secret it was.
+    pub(crate) const fn refusal(self) -> ErrorCode {
+        match self {
+            GrantKind::ClientCredentials => ErrorCode::InvalidClient,
+            _ => ErrorCode::InvalidGrant,
+        }
+    }
+
+    /// Whether a person has to sign in before there is a token; renewals then need a refresh token.
+    pub(crate) const fn interactive(self) -> bool {
+        matches!(self, GrantKind::DeviceCode | GrantKind::AuthorizationCode)
+    }
+
+    /// Whether tokens come from a server, so that a refresh token may come with them.
+    pub(crate) const fn sends(self) -> bool {
+        !matches!(self, GrantKind::Static | GrantKind::SelfSigned | GrantKind::Custom)
+    }
+}
+
+/// One request of a token endpoint; for `static` and `self_signed` the token itself; nothing for `custom`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Grant {
+    pub(crate) method: Method,
+    /// Below `base_url`.
+    pub(crate) path: Option<Template>,
+    /// A whole URL, in place of `path`.
+    pub(crate) url: Option<Template>,
+    pub(crate) query: IndexMap<String, Template>,
+    pub(crate) headers: IndexMap<String, Template>,
+    pub(crate) form: Option<IndexMap<String, Template>>,
+    pub(crate) json: Option<JsonTemplate>,
+    /// How the client proves who it is. A profile may choose another way.
+    pub(crate) client_auth: Option<ClientAuth>,
+    /// Any two credentials as HTTP Basic, unencoded.
+    pub(crate) basic: Option<[String; 2]>,
+    /// The token itself, for `static` and `self_signed`.
+    pub(crate) token: Option<Template>,
+    /// Requests before this one, at most two, of which later ones read fields.
+    pub(crate) steps: Vec<Step>,
+    /// Where a person signs in, for `authorization_code`.
+    pub(crate) authorize: Option<Authorize>,
+    /// The request for a device code, for `device_code`.
+    pub(crate) device: Option<Step>,
+    /// In place of the provider's own `[answer]`.
+    pub(crate) answer: Option<Answer>,
+}
+
+/// A request before the one that brings the token.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Step {
+    pub(crate) method: Method,
+    pub(crate) path: Option<Template>,
+    pub(crate) url: Option<Template>,
+    pub(crate) query: IndexMap<String, Template>,
+    pub(crate) headers: IndexMap<String, Template>,
+    pub(crate) form: Option<IndexMap<String, Template>>,
+    pub(crate) json: Option<JsonTemplate>,
+    pub(crate) client_auth: Option<ClientAuth>,
+    pub(crate) basic: Option<[String; 2]>,
+    /// What later requests read, by the name of their variable.
+    pub(crate) keep: IndexMap<String, Part>,
+}
+
+/// The page on which a person signs in (RFC 6749 4.1.1).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Authorize {
+    pub(crate) url: Template,
+    /// Beside `response_type`, `client_id`, `redirect_uri`, `state` and the two of PKCE, which qauth writes.
+    #[serde(default)]
+    pub(crate) query: IndexMap<String, Template>,
+}
+
+/// What a grant, a step and an operation have in common: one request.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestSpec<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: Option<&'a Template>,
+    pub(crate) url: Option<&'a Template>,
+    pub(crate) query: &'a IndexMap<String, Template>,
+    pub(crate) headers: &'a IndexMap<String, Template>,
+    pub(crate) form: Option<&'a IndexMap<String, Template>>,
+    pub(crate) json: Option<&'a JsonTemplate>,
+    pub(crate) client_auth: Option<ClientAuth>,
+    pub(crate) basic: Option<&'a [String; 2]>,
+}
+
+macro_rules! request_spec {
+    ($of:expr, $basic:expr) => {
+        RequestSpec {
+            method: $of.method,
+            path: $of.path.as_ref(),
+            url: $of.url.as_ref(),
+            query: &$of.query,
+            headers: &$of.headers,
+            form: $of.form.as_ref(),
+            json: $of.json.as_ref(),
+            client_auth: $of.client_auth,
+            basic: $basic,
+        }
+    };
+}
+
+impl Grant {
+    pub(crate) fn request(&self) -> RequestSpec<'_> {
+        request_spec!(self, self.basic.as_ref())
+    }
+
+    /// Every request of this grant in the order of sending.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = RequestSpec<'_>> {
+        self.steps.iter().chain(&self.device).map(Step::request).chain([self.request()])
+    }
+}
+
+impl Step {
+    pub(crate) fn request(&self) -> RequestSpec<'_> {
+        request_spec!(self, self.basic.as_ref())
+    }
+}
+
+impl super::Operation {
+    pub(crate) fn request(&self) -> RequestSpec<'_> {
+        request_spec!(self, None)
+    }
+}
+
+impl<'a> RequestSpec<'a> {
+    /// Every template in it.
+    pub(crate) fn templates(self) -> impl Iterator<Item = &'a Template> {
+        let json = self.json.into_iter().flat_map(JsonTemplate::templates);
+        self.path
+            .into_iter()
+            .chain(self.url)
+            .chain(self.query.values())
+            .chain(self.headers.values())
+            .chain(self.form.into_iter().flat_map(IndexMap::values))
+            .chain(json)
+    }
+}
+
+/// How the client proves who it is at the server (RFC 6749 2.3, RFC 7523 2.2, RFC 8705 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ClientAuth {
+    /// By what the profile gives and the server takes.
+    Auto,
+    /// Id and secret form-encoded inside HTTP Basic (RFC 6749 2.3.1).
+    ClientSecretBasic,
+    /// The same unencoded, for servers that do not decode.
+    ClientSecretBasicRaw,
+    ClientSecretPost,
+    /// A JWT signed with the secret.
+    ClientSecretJwt,
+    /// A JWT signed with a private key.
+    PrivateKeyJwt,
+    /// The certificate of the connection, which an authority has signed.
+    TlsClientAuth,
+    /// The certificate of the connection, which the server knows itself.
+    SelfSignedTlsClientAuth,
+    /// A public client names itself and proves nothing.
+    None,
+}
+
+impl ClientAuth {
+    /// Credentials that some method uses where they are given.
+    pub(crate) const OPTIONAL: [&str; 6] =
+        ["client_secret", "private_key", "key_id", "assertion_algorithm", "assertion_audience", "certificate"];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            ClientAuth::Auto => "auto",
+            ClientAuth::ClientSecretBasic => "client_secret_basic",
+            ClientAuth::ClientSecretBasicRaw => "client_secret_basic_raw",
+            ClientAuth::ClientSecretPost => "client_secret_post",
+            ClientAuth::ClientSecretJwt => "client_secret_jwt",
+            ClientAuth::PrivateKeyJwt => "private_key_jwt",
+            ClientAuth::TlsClientAuth => "tls_client_auth",
+            ClientAuth::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
+            ClientAuth::None => "none",
+        }
+    }
+
+    /// The name of the JWT that it signs.
+    pub(crate) const fn jwt(self) -> Option<&'static str> {
+        match self {
+            ClientAuth::ClientSecretJwt | ClientAuth::PrivateKeyJwt => Some(self.name()),
+            _ => None,
+        }
+    }
+
+    /// The credentials without which it cannot be done; others may be used where they are given.
+    pub(crate) const fn needs(self) -> &'static [&'static str] {
+        match self {
+            ClientAuth::Auto | ClientAuth::None => &["client_id"],
+            ClientAuth::ClientSecretBasic
+            | ClientAuth::ClientSecretBasicRaw
+            | ClientAuth::ClientSecretPost
+            | ClientAuth::ClientSecretJwt => &["client_id", "client_secret"],
+            ClientAuth::PrivateKeyJwt => &["client_id", "private_key"],
+            ClientAuth::TlsClientAuth | ClientAuth::SelfSignedTlsClientAuth => {
+                &["client_id", "certificate", "certificate_key"]
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum Method {
+    Get,
+    #[default]
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    pub(crate) fn http(self) -> reqwest::Method {
+        match self {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Patch => reqwest::Method::PATCH,
+            Method::Delete => reqwest::Method::DELETE,
+        }
+    }
+}
