@@ -2,6 +2,7 @@
 
 mod library;
 mod measure;
+mod signing;
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         cached(&config, &library, threads);
     }
     fetched(&sim.url(), &config);
+    signing::proofs(&sim.url());
     if let Some(program) = std::env::args_os().nth(2) {
         first_token(&PathBuf::from(program), &library);
     }

@@ -110,8 +110,15 @@ pub(crate) fn render(reply: Reply, date: HeaderValue, cut_half_way: bool) -> Res
     if gzipped {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
+    // A header that is there several times in the answer goes out so; one that is set here already is replaced.
+    let mut set = Vec::new();
     for (name, value) in reply.headers {
-        headers.insert(name, value);
+        if set.contains(&name) {
+            headers.append(name, value);
+        } else {
+            headers.insert(&name, value);
+            set.push(name);
+        }
     }
     response
 }

@@ -7,11 +7,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Simulates the authentication and a small API of five vendors on 127.0.0.1: Quantaprice, Quiqup, Quable PIM,
-/// Quartile and QPay.
+/// Quartile and QPay; and beside them an OAuth 2.0 server by the standards, and one that answers what it is told to.
 ///
 /// Prints one line, "qauth-sim listening on URL", and serves until it is ended. The vendors are at URL/quantaprice,
-/// URL/quiqup, URL/quable/INSTANCE, URL/quartile and URL/qpay; the credentials they accept at URL/_sim/credentials,
-/// what has happened so far at URL/_sim/state.
+/// URL/quiqup, URL/quable/INSTANCE, URL/quartile, URL/qpay, URL/generic and URL/scripted; the credentials they accept
+/// at URL/_sim/credentials, what has happened so far at URL/_sim/state.
 #[derive(Debug, Parser)]
 #[command(name = "qauth-sim", version)]
 struct Options {

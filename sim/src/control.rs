@@ -13,9 +13,11 @@ pub(crate) fn answer(world: &mut World, path: &[&str], request: &Request) -> Ans
     let [name] = path else { return Err(unknown_path()) };
     match *name {
         "state" => request.allow(&[Method::GET])?,
-        "credentials" => request.allow(&[Method::GET, Method::POST])?,
+        "credentials" | "requests" => request.allow(&[Method::GET, Method::POST])?,
         "faults" => request.allow(&[Method::POST, Method::DELETE])?,
-        "reset" | "clock" | "settings" | "revoke" | "takeover" => request.allow(&[Method::POST])?,
+        "reset" | "clock" | "settings" | "revoke" | "takeover" | "dpop" | "device" | "authorize" | "script" => {
+            request.allow(&[Method::POST])?;
+        }
         _ => return Err(unknown_path()),
     }
     let reading = request.method == Method::GET;
@@ -38,6 +40,9 @@ pub(crate) fn answer(world: &mut World, path: &[&str], request: &Request) -> Ans
             "clock" => clock(world, fields)?,
             "revoke" => revoke(world, fields)?,
             "takeover" => take_over(world, fields)?,
+            "requests" => world.recorder.tell(if reading { request.query_fields()? } else { fields })?,
+            "dpop" | "device" | "authorize" => rule(world, "generic", name, fields)?,
+            "script" => rule(world, "scripted", name, fields)?,
             "faults" if request.method == Method::DELETE => {
                 for shop in &mut world.shops {
                     shop.ledger.token_faults.clear();
@@ -56,7 +61,8 @@ pub(crate) fn answer(world: &mut World, path: &[&str], request: &Request) -> Ans
 }
 
 fn unknown_path() -> Reply {
-    let text = "the control API has state, reset, clock, settings, faults, revoke, takeover and credentials";
+    let text = "the control API has state, requests, reset, clock, settings, faults, revoke, takeover, credentials, dpop, \
+                device, authorize and script";
     Reply::error(404, "not_found", text)
 }
 
@@ -68,7 +74,17 @@ fn fields(request: &Request) -> Result<Fields, FieldError> {
 fn shop<'a>(world: &'a mut World, fields: &mut Fields) -> Result<&'a mut Shop, FieldError> {
     let name = fields.text("vendor")?;
     let shop = world.shops.iter_mut().find(|shop| shop.vendor.name() == name);
-    shop.ok_or_else(|| FieldError::new("vendor", "must be quantaprice, quiqup, quable, quartile or qpay"))
+    shop.ok_or_else(|| {
+        FieldError::new("vendor", "must be quantaprice, quiqup, quable, quartile, qpay, generic or scripted")
+    })
+}
+
+/// A call that only one vendor understands.
+fn rule(world: &mut World, vendor: &str, name: &str, fields: Fields) -> Result<Value, FieldError> {
+    let now = world.clock.now();
+    let shop = world.shops.iter_mut().find(|shop| shop.vendor.name() == vendor);
+    let Shop { vendor, ledger } = shop.ok_or_else(|| FieldError::new("vendor", "is not there"))?;
+    vendor.control(name, fields, ledger, now)
 }
 
 fn state(world: &World) -> Value {

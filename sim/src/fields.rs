@@ -53,6 +53,22 @@ impl Fields {
         Ok(Self { map, prefix: String::new() })
     }
 
+    /// A form in which the named fields may come more than once ([`Fields::list`] takes them), and a field without a
+    /// value counts as left out (RFC 6749 3.2).
+    pub(crate) fn from_form_with_lists(body: &[u8], lists: &[&str]) -> Result<Self, FieldError> {
+        let mut map = Map::new();
+        for (name, value) in url::form_urlencoded::parse(body) {
+            let (listed, value) = (lists.contains(&name.as_ref()), Value::String(value.into_owned()));
+            match map.get_mut(name.as_ref()) {
+                _ if value == "" => {}
+                Some(Value::Array(list)) => list.push(value),
+                Some(_) => return Err(FieldError::new(name, "is given more than once")),
+                None => drop(map.insert(name.to_string(), if listed { Value::Array(vec![value]) } else { value })),
+            }
+        }
+        Ok(Self { map, prefix: String::new() })
+    }
+
     fn name(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
@@ -157,6 +173,44 @@ impl Fields {
         self.needed(name, texts)
     }
 
+    /// What is wrong with a field, under its whole name.
+    pub(crate) fn error(&self, name: &str, problem: &str) -> FieldError {
+        FieldError::new(self.name(name), problem)
+    }
+
+    /// A list of objects, whose own fields are named `name.0.field` in errors.
+    pub(crate) fn optional_list(&mut self, name: &str) -> Result<Option<Vec<Fields>>, FieldError> {
+        let list = match self.value(name) {
+            None => return Ok(None),
+            Some(Value::Array(list)) => list,
+            Some(_) => return self.wrong(name, "must be a list"),
+        };
+        let items = list.into_iter().enumerate().map(|(index, item)| match item {
+            Value::Object(map) => Ok(Fields { map, prefix: format!("{}.{index}.", self.name(name)) }),
+            _ => self.wrong(&format!("{name}.{index}"), "must be an object"),
+        });
+        items.collect::<Result<_, _>>().map(Some)
+    }
+
+    /// A field that may come more than once; empty where it does not come at all.
+    pub(crate) fn list(&mut self, name: &str) -> Vec<String> {
+        match self.value(name) {
+            Some(Value::Array(list)) => list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
+            Some(Value::String(text)) => vec![text],
+            _ => Vec::new(),
+        }
+    }
+
+    /// One of a few words.
+    pub(crate) fn choice(&mut self, name: &str, words: &[&str]) -> Result<Option<String>, FieldError> {
+        match self.optional_text(name)? {
+            Some(word) if !words.contains(&word.as_str()) => {
+                self.wrong(name, &format!("must be one of {}", words.join(", ")))
+            }
+            word => Ok(word),
+        }
+    }
+
     pub(crate) fn finish(self) -> Result<(), FieldError> {
         match self.map.keys().next() {
             Some(name) => Err(FieldError::new(self.name(name), "is not a known field")),
@@ -181,5 +235,12 @@ mod tests {
     #[test]
     fn a_repeated_form_field_is_refused() {
         assert_eq!(Fields::from_form(b"a=1&a=2").unwrap_err().to_string(), "a: is given more than once");
+        assert!(Fields::from_form_with_lists(b"a=1&a=2", &["b"]).is_err());
+    }
+
+    #[test]
+    fn a_list_keeps_its_order_and_an_empty_value_is_none() {
+        let mut fields = Fields::from_form_with_lists(b"a=2&b=&a=1&a=", &["a"]).unwrap();
+        assert_eq!((fields.list("a"), fields.has("b")), (vec!["2".to_owned(), "1".to_owned()], false));
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Request {
     pub(crate) body: Bytes,
     /// Scheme and authority under which the client reached the simulator.
     pub(crate) origin: String,
+    /// The thumbprint (`x5t#S256`) of the certificate that the client showed, if it did.
+    pub(crate) certificate: Option<String>,
 }
 
 impl Request {
@@ -66,20 +68,26 @@ impl Request {
         Ok(Fields::from_form(&self.body)?)
     }
 
+    /// The two halves of HTTP Basic as they are, not form-decoded; `None` if there is no such header in good order.
+    pub(crate) fn basic_pair(&self) -> Option<(String, String)> {
+        let bytes = STANDARD.decode(self.header("authorization")?.strip_prefix("Basic ")?).ok()?;
+        let text = String::from_utf8(bytes).ok()?;
+        text.split_once(':').map(|(id, secret)| (id.to_owned(), secret.to_owned()))
+    }
+
     /// The client's id and secret of HTTP Basic, form-encoded inside (RFC 6749 2.3.1).
     pub(crate) fn basic_client(&self) -> Result<Option<(String, String)>, Reply> {
         if !self.headers.contains_key(header::AUTHORIZATION) {
             return Ok(None);
         }
-        let decode =
-            |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8().map(|text| text.into_owned());
-        let client = self.header("authorization").and_then(|value| {
-            let bytes = STANDARD.decode(value.strip_prefix("Basic ")?).ok()?;
-            let text = String::from_utf8(bytes).ok()?;
-            let (id, secret) = text.split_once(':')?;
-            Some((decode(id).ok()?, decode(secret).ok()?))
-        });
+        let client = self.basic_pair().and_then(|(id, secret)| Some((form_decode(&id)?, form_decode(&secret)?)));
         client.map(Some).ok_or_else(|| FieldError::new("Authorization", "must be Basic with id and secret").into())
+    }
+
+    /// A form whose fields may be unknown, and those of `lists` repeated.
+    pub(crate) fn form_with_lists(&self, lists: &[&str]) -> Result<Fields, Reply> {
+        self.expect_content_type("application/x-www-form-urlencoded")?;
+        Ok(Fields::from_form_with_lists(&self.body, lists)?)
     }
 
     pub(crate) fn query_fields(&self) -> Result<Fields, Reply> {
@@ -105,6 +113,11 @@ impl Request {
         }
         Ok(())
     }
+}
+
+/// Undoes the form encoding of one text.
+pub(crate) fn form_decode(text: &str) -> Option<String> {
+    percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(|text| text.into_owned())
 }
 
 /// What to answer.
@@ -158,7 +171,12 @@ impl Reply {
 
     /// 401 for a missing, unknown, dead or expired token (RFC 6750 3).
     pub(crate) fn unauthorized(description: &str) -> Self {
-        Self::error(401, "invalid_token", description).with(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
+        Self::challenge("Bearer", "invalid_token", description)
+    }
+
+    /// 401 of an API, with the scheme of the token that it wants.
+    pub(crate) fn challenge(scheme: &str, error: &str, description: &str) -> Self {
+        Self::error(401, error, description).with(header::WWW_AUTHENTICATE, &format!("{scheme} error=\"{error}\""))
     }
 
     pub(crate) fn forbidden(description: &str) -> Self {
@@ -189,7 +207,15 @@ mod tests {
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap()))
             .collect();
         let (path, origin) = ("/a%20b/".to_owned(), "http://127.0.0.1".to_owned());
-        Request { method: Method::POST, path, query: String::new(), headers, body: Bytes::from("{}"), origin }
+        Request {
+            method: Method::POST,
+            path,
+            query: String::new(),
+            headers,
+            body: Bytes::from("{}"),
+            origin,
+            certificate: None,
+        }
     }
 
     #[test]

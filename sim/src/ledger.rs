@@ -83,11 +83,15 @@ pub(crate) struct Counters {
     pub(crate) reuse_detected: u64,
     pub(crate) sessions_killed: u64,
     pub(crate) faults_served: u64,
+    /// Requests to the parts of `/generic` that are neither the token endpoint nor the API; empty for other vendors.
+    pub(crate) by_part: Map<String, Value>,
+    /// Requests to `/scripted` that no script foresaw; `None` for other vendors.
+    pub(crate) unscripted: Option<u64>,
 }
 
 impl Counters {
     pub(crate) fn to_json(&self) -> Value {
-        json!({
+        let mut counters = json!({
             "requests": self.token_requests + self.api_requests,
             "token_requests": self.token_requests,
             "tokens_issued": self.tokens_issued,
@@ -97,13 +101,29 @@ impl Counters {
             "reuse_detected": self.reuse_detected,
             "sessions_killed": self.sessions_killed,
             "faults_served": self.faults_served,
-        })
+        });
+        if !self.by_part.is_empty() {
+            counters["by_part"] = Value::Object(self.by_part.clone());
+        }
+        if let Some(unscripted) = self.unscripted {
+            counters["unscripted"] = json!(unscripted);
+        }
+        counters
     }
 
     pub(crate) fn count_grant(&mut self, grant: &str) {
-        if let Some(count) = self.by_grant.get_mut(grant) {
-            *count = json!(count.as_u64().unwrap_or(0) + 1);
-        }
+        add_one(&mut self.by_grant, grant);
+    }
+
+    pub(crate) fn count_part(&mut self, part: &str) {
+        add_one(&mut self.by_part, part);
+    }
+}
+
+/// Counts under a name that is there already; others are not counted.
+fn add_one(counts: &mut Map<String, Value>, name: &str) {
+    if let Some(count) = counts.get_mut(name) {
+        *count = json!(count.as_u64().unwrap_or(0) + 1);
     }
 }
 
@@ -131,6 +151,12 @@ impl Ledger {
         }
     }
 
+    /// Counts the parts of these names as well.
+    pub(crate) fn with_parts(mut self, parts: &[&str]) -> Self {
+        self.counters.by_part = parts.iter().map(|part| ((*part).to_owned(), json!(0))).collect();
+        self
+    }
+
     pub(crate) fn faults(&mut self, endpoint: Endpoint) -> &mut FaultQueue {
         match endpoint {
             Endpoint::Token => &mut self.token_faults,
@@ -153,6 +179,17 @@ impl Ledger {
     pub(crate) fn kill_subject(&mut self, subject: &str) {
         self.tokens.kill_subject(subject);
         self.refresh_tokens.kill_subject(subject);
+    }
+
+    pub(crate) fn kill_client(&mut self, client_id: &str) {
+        self.tokens.kill_client(client_id);
+        self.refresh_tokens.kill_client(client_id);
+    }
+
+    /// Ends every token that came from one login, by whatever way.
+    pub(crate) fn kill_family(&mut self, family: &str) {
+        self.tokens.kill_group(family);
+        self.refresh_tokens.kill_group(family);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::body::{Cut, SimBody, render};
 use crate::http::Request;
+use crate::jose::sha256;
 use crate::tls::{self, Tls};
 use crate::world::World;
 use http_body_util::{BodyExt, Limited};
@@ -31,7 +32,7 @@ pub struct SimOptions {
     pub tls: bool,
 }
 
-/// A running simulator of the five vendors, on a thread of its own. Dropping it stops it: the port is free and all
+/// A running simulator of all vendors, on a thread of its own. Dropping it stops it: the port is free and all
 /// connections are closed when `drop` returns.
 #[derive(Debug)]
 pub struct Sim {
@@ -67,7 +68,8 @@ impl Sim {
     }
 
     /// Its base URL without a slash at the end: `http://127.0.0.1:PORT`, or `https://…` with TLS. A vendor is at
-    /// `{url}/quantaprice`, `{url}/quiqup`, `{url}/quable/INSTANCE`, `{url}/quartile`, `{url}/qpay`.
+    /// `{url}/quantaprice`, `{url}/quiqup`, `{url}/quable/INSTANCE`, `{url}/quartile`, `{url}/qpay`, `{url}/generic`,
+    /// `{url}/scripted`.
     pub fn url(&self) -> String {
         format!("{}://{}", if self.ca_pem.is_some() { "https" } else { "http" }, self.addr)
     }
@@ -114,10 +116,12 @@ async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
             match server.acceptor.clone() {
-                None => connection(stream, server).await,
+                None => connection(stream, server, None).await,
                 Some(acceptor) => {
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        connection(stream, server).await;
+                        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                        let certificate = shown.map(|certificate| sha256(certificate));
+                        connection(stream, server, certificate).await;
                     }
                 }
             }
@@ -125,14 +129,19 @@ async fn accept(listener: tokio::net::TcpListener, server: Arc<Server>) {
     }
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, server: Arc<Server>) {
-    let service = service_fn(|request| answer(Arc::clone(&server), request));
+/// `certificate` is the thumbprint of the one that the client showed.
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, server: Arc<Server>, certificate: Option<String>) {
+    let service = service_fn(|request| answer(Arc::clone(&server), request, certificate.clone()));
     // An error ends the connection: the client's, or one that a fault asked for.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(server: Arc<Server>, request: hyper::Request<Incoming>) -> Result<hyper::Response<SimBody>, Cut> {
-    let request = server.read(request).await?;
+async fn answer(
+    server: Arc<Server>,
+    request: hyper::Request<Incoming>,
+    certificate: Option<String>,
+) -> Result<hyper::Response<SimBody>, Cut> {
+    let request = server.read(request, certificate).await?;
     let outcome = {
         let mut world = server.world.lock().unwrap_or_else(PoisonError::into_inner);
         match request {
@@ -148,7 +157,11 @@ async fn answer(server: Arc<Server>, request: hyper::Request<Incoming>) -> Resul
 
 impl Server {
     /// The request with its whole body; `None` if that is too long.
-    async fn read(&self, request: hyper::Request<Incoming>) -> Result<Option<Request>, Cut> {
+    async fn read(
+        &self,
+        request: hyper::Request<Incoming>,
+        certificate: Option<String>,
+    ) -> Result<Option<Request>, Cut> {
         let (parts, body) = request.into_parts();
         let body = match Limited::new(body, MOST_BODY_BYTES).collect().await {
             Ok(body) => body.to_bytes(),
@@ -165,6 +178,7 @@ impl Server {
             headers: parts.headers,
             body,
             origin,
+            certificate,
         }))
     }
 }

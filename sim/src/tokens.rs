@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -22,6 +22,23 @@ pub(crate) struct Issued {
     pub(crate) expires_at: f64,
     /// A refresh token that has been used where each works once.
     pub(crate) spent: bool,
+    /// What it is good for, where the vendor knows such things.
+    pub(crate) grant: Option<Box<Grant>>,
+}
+
+/// What a token of `/generic` carries beside its subject and its times.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Grant {
+    pub(crate) client_id: String,
+    pub(crate) scope: Vec<String>,
+    pub(crate) audience: Vec<String>,
+    pub(crate) resource: Vec<String>,
+    /// The thumbprint of the DPoP key that it is bound to (RFC 9449 6).
+    pub(crate) jkt: Option<String>,
+    /// The thumbprint of the certificate that it is bound to (RFC 8705 3).
+    pub(crate) x5t: Option<String>,
+    /// Who acts for the subject (RFC 8693 4.1).
+    pub(crate) act: Option<Value>,
 }
 
 impl Issued {
@@ -33,7 +50,12 @@ impl Issued {
             issued_at: now,
             expires_at: now + lifetime,
             spent: false,
+            grant: None,
         }
+    }
+
+    pub(crate) fn with_grant(self, grant: Grant) -> Self {
+        Self { grant: Some(Box::new(grant)), ..self }
     }
 
     pub(crate) fn of_person(self) -> Self {
@@ -99,6 +121,11 @@ impl TokenTable {
 
     pub(crate) fn kill_group(&mut self, group: &str) {
         self.entries.retain(|_, entry| entry.group != group);
+    }
+
+    /// Ends what was issued to a client, whomever it stands for.
+    pub(crate) fn kill_client(&mut self, client_id: &str) {
+        self.entries.retain(|_, entry| entry.grant.as_ref().is_none_or(|grant| grant.client_id != client_id));
     }
 
     pub(crate) fn clear(&mut self) {

@@ -5,6 +5,7 @@ use crate::control;
 use crate::faults::{self, Action};
 use crate::http::{Content, Reply, Request};
 use crate::ledger::{Endpoint, Ledger};
+use crate::recorder::Recorder;
 use crate::vendors::{self, Vendor, Visit};
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use serde_json::{Value, json};
@@ -59,8 +60,9 @@ pub(crate) struct Outcome {
 /// The whole simulator, without its sockets.
 pub(crate) struct World {
     pub(crate) clock: SimClock,
-    pub(crate) shops: [Shop; 5],
+    pub(crate) shops: [Shop; 7],
     pub(crate) log: VecDeque<Logged>,
+    pub(crate) recorder: Recorder,
     date: (u64, HeaderValue),
 }
 
@@ -70,6 +72,7 @@ impl World {
             clock: SimClock::default(),
             shops: vendors::all().map(|vendor| Shop { ledger: vendor.ledger(), vendor }),
             log: VecDeque::new(),
+            recorder: Recorder::default(),
             date: (0, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT")),
         }
     }
@@ -88,10 +91,15 @@ impl World {
             let carried = request.headers.contains_key(AUTHORIZATION);
             return self.outcome(0, Some(Reply::json(200, json!({"elsewhere": true, "authorization": carried}))));
         }
+        // RFC 8414 3.1: the well-known part comes between the host and the issuer's path.
+        if let [".well-known", "oauth-authorization-server", "generic"] = path[..] {
+            let index = self.shops.iter().position(|shop| shop.vendor.name() == "generic");
+            return self.visit(index.unwrap_or_default(), &path, request);
+        }
         match self.shops.iter().position(|shop| shop.vendor.name() == first) {
             Some(index) => self.visit(index, rest, request),
             None => {
-                let text = "no such vendor; there are quantaprice, quiqup, quable, quartile, qpay, and _sim";
+                let text = "no such vendor; there are quantaprice, quiqup, quable, quartile, qpay, generic, scripted, and _sim";
                 self.outcome(0, Some(Reply::error(404, "not_found", text)))
             }
         }
@@ -117,6 +125,9 @@ impl World {
             }
         } else {
             ledger.counters.api_requests += 1;
+            if let Some(part) = vendor.part(path) {
+                ledger.counters.count_part(part);
+            }
         }
         let fault = ledger.faults(endpoint).next();
         let applies = fault.as_ref().is_none_or(|fault| fault.action.applies_request());
@@ -145,6 +156,9 @@ impl World {
         let status = reply.as_ref().map(|reply| reply.status.as_u16());
         if !is_token && status == Some(401) {
             ledger.counters.api_unauthorized += 1;
+        }
+        if vendor.recorded() {
+            self.recorder.keep(name, request, status);
         }
         self.note(request, name, status, is_token);
         Outcome { cut_half_way, ..self.outcome(delay_ms, reply) }

@@ -10,7 +10,7 @@ use crate::case::{Case, Step};
 use crate::expect;
 use crate::face::Driver;
 use crate::simulator::{Simulator, counter};
-use crate::text::{KNOWN, Scope, plain};
+use crate::text::{Scope, known_credentials, plain};
 use crate::wire::{self, Reply};
 
 /// How long counters may take to become what a `wait` step says.
@@ -48,7 +48,8 @@ pub fn run(case: &Case, driver: &mut Driver, sim: &Simulator, trace: bool) -> Re
     let folder = tempfile::tempdir().map_err(|error| format!("a folder for files: {error}"))?;
     let (url, path) = (sim.url(), folder.path().to_string_lossy().into_owned());
     let scope = Scope { sim: url, folder: path, vars: case.vars.clone(), ..Scope::default() };
-    let mut hidden: Vec<String> = KNOWN.iter().filter(|known| known.3).map(|known| known.2.to_owned()).collect();
+    let mut hidden: Vec<String> =
+        known_credentials().filter(|known| known.3).map(|known| known.2.to_owned()).collect();
     for secret in &case.secrets {
         hidden.push(scope.text(secret)?);
     }
@@ -147,8 +148,17 @@ impl Run<'_> {
                 fields.push(seconds);
             }
             "concurrent" => fields.push(text(&step.threads)?),
+            "custom_source" => {
+                let with = with()?;
+                let keys = with.get("keys").map_or_else(|| "{}".to_owned(), Value::to_string);
+                fields.extend([text(&step.name)?, keys]);
+                for result in with.get("results").and_then(Value::as_array).into_iter().flatten() {
+                    let part = |key: &str| result.get(key).map(plain).unwrap_or_default();
+                    fields.extend(["access_token", "expires_in", "error"].map(part));
+                }
+            }
             "remove" => fields.push(step.name.as_ref().map_or(Ok("main".into()), |_| text(&step.name))?),
-            "join" | "header" | "invalidate" | "reset" | "close" => {}
+            "join" | "header" | "invalidate" | "reset" | "close" | "custom_calls" => {}
             _ => return Err(format!("{command:?} is no command")),
         }
         self.send(&fields)

@@ -22,7 +22,11 @@ pub struct Scope {
 }
 
 /// The credentials that a fresh simulator accepts: vendor, field, value, and whether it must never be seen.
-pub const KNOWN: &[(&str, &str, &str, bool)] = &[
+pub fn known_credentials() -> impl Iterator<Item = (&'static str, &'static str, &'static str, bool)> {
+    KNOWN.iter().copied().chain(known::GENERIC.iter().map(|(field, value, secret)| ("generic", *field, *value, *secret)))
+}
+
+const KNOWN: &[(&str, &str, &str, bool)] = &[
     ("quantaprice", "client_id", known::QUANTAPRICE_CLIENT_ID, false),
     ("quantaprice", "client_secret", known::QUANTAPRICE_CLIENT_SECRET, true),
     ("quantaprice", "second_client_id", known::QUANTAPRICE_SECOND_CLIENT_ID, false),
@@ -111,7 +115,7 @@ impl Scope {
         match first {
             "known" => {
                 let (vendor, field) = rest.split_once('.').ok_or_else(missing)?;
-                let found = KNOWN.iter().find(|(of, name, ..)| *of == vendor && *name == field);
+                let found = known_credentials().find(|(of, name, ..)| *of == vendor && *name == field);
                 Ok(Some(found.ok_or_else(missing)?.2.to_owned()))
             }
             "vars" => Ok(Some(plain(&self.fill(self.variable(rest)?)?))),

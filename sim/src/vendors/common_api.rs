@@ -20,7 +20,7 @@ pub(super) fn allow(name: &str, request: &Request) -> Result<(), Reply> {
 /// The answer to a request whose token is good.
 pub(super) fn answer(name: &str, request: &Request) -> Answer {
     match name {
-        "echo" => Ok(echo(request)),
+        "echo" => Ok(echo(request, shown)),
         "forbidden" => Err(Reply::forbidden("this token has no permission for this resource")),
         "redirect" => Ok(Reply::empty(302).with(header::LOCATION, "/elsewhere")),
         "large" => large(request),
@@ -28,7 +28,12 @@ pub(super) fn answer(name: &str, request: &Request) -> Answer {
     }
 }
 
-fn echo(request: &Request) -> Reply {
+/// The same with the token visible, for a vendor whose tokens are worth looking at.
+pub(super) fn open_echo(request: &Request) -> Reply {
+    echo(request, joined)
+}
+
+fn echo(request: &Request, shown: fn(&HeaderName, &Request) -> String) -> Reply {
     let mut headers = Map::new();
     for name in request.headers.keys() {
         headers.insert(name.as_str().to_owned(), Value::String(shown(name, request)));
@@ -50,6 +55,10 @@ fn shown(name: &HeaderName, request: &Request) -> String {
     if name == header::AUTHORIZATION {
         return "present".to_owned();
     }
+    joined(name, request)
+}
+
+fn joined(name: &HeaderName, request: &Request) -> String {
     let values = request.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     values.collect::<Vec<_>>().join(", ")
 }

@@ -1,12 +1,14 @@
-//! The five vendors. Each knows its own rules; what they share is in the [`Ledger`].
+//! The five vendors, a standard one and one without rules. Each knows its own rules; what they share is in the [`Ledger`].
 
 mod common_api;
+mod generic;
 mod qpay;
 mod qpay_credentials;
 mod quable;
 mod quantaprice;
 mod quartile;
 mod quiqup;
+mod scripted;
 
 use crate::fields::{FieldError, Fields};
 use crate::http::{Reply, Request};
@@ -49,6 +51,16 @@ pub(crate) trait Vendor: Send {
     /// The grant that a token request asks for, as far as that can be read without judging it.
     fn grant(&self, path: &[&str], request: &Request) -> Option<String>;
 
+    /// The part of the vendor that a path is, where it counts them.
+    fn part(&self, _path: &[&str]) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether its requests are kept whole, for `/_sim/requests`.
+    fn recorded(&self) -> bool {
+        false
+    }
+
     /// Does what the request asks for.
     fn answer(&mut self, path: &[&str], visit: Visit<'_>) -> Answer;
 
@@ -61,6 +73,11 @@ pub(crate) trait Vendor: Send {
     /// Ends a client, an account or a static token for good.
     fn revoke(&mut self, ledger: &mut Ledger, what: &Revocation) -> Result<(), FieldError>;
 
+    /// Answers a call of the control API that is this vendor's own.
+    fn control(&mut self, _name: &str, _fields: Fields, _ledger: &mut Ledger, _now: f64) -> Result<Value, FieldError> {
+        Err(FieldError::new("vendor", "has no such rule"))
+    }
+
     /// Lets another party log in with the account; tells whether that killed a token.
     fn take_over(&mut self, _ledger: &mut Ledger, _now: f64, _instance: &str) -> Result<bool, FieldError> {
         Err(FieldError::new("vendor", "only quable has one session per account"))
@@ -68,14 +85,38 @@ pub(crate) trait Vendor: Send {
 }
 
 /// The vendors as freshly started.
-pub(crate) fn all() -> [Box<dyn Vendor>; 5] {
+pub(crate) fn all() -> [Box<dyn Vendor>; 7] {
     [
         Box::new(quantaprice::Quantaprice::default()),
         Box::new(quiqup::Quiqup::default()),
         Box::new(quable::Quable::default()),
         Box::new(quartile::Quartile::default()),
         Box::new(qpay::Qpay::default()),
+        Box::new(generic::Generic::default()),
+        Box::new(scripted::ScriptedVendor::default()),
     ]
+}
+
+/// The grants of `/generic`, which `/scripted` counts too, by the last part of their names.
+const GRANTS: [&str; 7] = [
+    "client_credentials",
+    "password",
+    "refresh_token",
+    "authorization_code",
+    "jwt-bearer",
+    "token-exchange",
+    "device_code",
+];
+
+/// A URN's last part; the whole of any other name.
+fn last_part(grant: &str) -> &str {
+    grant.rsplit_once(':').map_or(grant, |(_, last)| last)
+}
+
+/// The last part of the grant that a form asks for, however wrong the rest of the form is.
+fn form_grant(request: &Request) -> Option<String> {
+    let mut fields = url::form_urlencoded::parse(&request.body);
+    fields.find(|(name, _)| name == "grant_type").map(|(_, grant)| last_part(&grant).to_owned())
 }
 
 /// The error for a [`Revocation`] that a vendor has no such thing for.

@@ -29,7 +29,7 @@ async fn the_state_counts_requests_and_keeps_secrets_out() {
     let text = state.to_string();
     assert!(!text.contains(&token) && !text.contains("private") && !text.contains(known::QUIQUP_CLIENT_SECRET));
     let vendors: Vec<&String> = state["vendors"].as_object().unwrap().keys().collect();
-    assert_eq!(vendors, ["quantaprice", "quiqup", "quable", "quartile", "qpay"]);
+    assert_eq!(vendors, ["quantaprice", "quiqup", "quable", "quartile", "qpay", "generic", "scripted"]);
 }
 
 #[tokio::test]

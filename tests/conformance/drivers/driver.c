@@ -175,6 +175,36 @@ static void concurrent(unsigned threads) {
     pthread_barrier_destroy(&start);
 }
 
+/* ---- a token function ---- */
+
+/* What a function of a custom source gives: three texts for each result. */
+typedef struct {
+    unsigned count;
+    char texts[MAX_FIELDS][256];
+} script;
+
+static pthread_mutex_t calls_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned custom_calls;
+
+static void give(void *user_data, qauth_token_call *call) {
+    const script *results = user_data;
+    pthread_mutex_lock(&calls_lock);
+    unsigned index = custom_calls++;
+    pthread_mutex_unlock(&calls_lock);
+    if (index >= results->count) index = results->count - 1;
+    const char(*result)[256] = &results->texts[3 * index];
+    if (result[2][0] != '\0') {
+        qauth_code code = QAUTH_OK + 1;
+        while (code < 100 && strcmp(qauth_code_name(code), result[2]) != 0) code++;
+        qauth_token_call_fail(call, code, "the function says so", NULL);
+        return;
+    }
+    qauth_custom_token made = QAUTH_CUSTOM_TOKEN_INIT;
+    made.access_token = result[0];
+    if (result[1][0] != '\0') made.expires_in_ms = (int64_t)(strtod(result[1], NULL) * 1000);
+    qauth_token_call_give(call, &made, NULL);
+}
+
 /* ---- the commands ---- */
 
 static void forget(void) {
@@ -196,7 +226,20 @@ static void take(qauth_code code, qauth_source *made, qauth_error *error) {
 
 static const char *or_null(const char *text) { return *text == '\0' ? NULL : text; }
 
-static bool on_engine(const char *command, char **field) {
+static void custom_source(char **field, int count) {
+    qauth_error *error = NULL;
+    qauth_source *made = NULL;
+    script *results = calloc(1, sizeof *results);
+    for (int i = 3; i + 2 < count; i += 3, results->count++)
+        for (int j = 0; j < 3; j++)
+            snprintf(results->texts[3 * results->count + j], sizeof results->texts[0], "%s", field[i + j]);
+    custom_calls = 0;
+    qauth_code code = qauth_engine_custom_source(engine, field[1], field[2], give, results, free, &made, &error);
+    if (code != QAUTH_OK) free(results);
+    take(code, made, error);
+}
+
+static bool on_engine(const char *command, char **field, int count) {
     qauth_error *error = NULL;
     qauth_source *made = NULL;
     if (strcmp(command, "source") == 0) {
@@ -205,6 +248,10 @@ static bool on_engine(const char *command, char **field) {
     } else if (strcmp(command, "source_with") == 0) {
         qauth_code code = qauth_engine_source_with_json(engine, field[1], field[2], &made, &error);
         take(code, made, error);
+    } else if (strcmp(command, "custom_source") == 0) {
+        custom_source(field, count);
+    } else if (strcmp(command, "custom_calls") == 0) {
+        if (answer(QAUTH_OK, NULL)) number("count", custom_calls);
     } else if (strcmp(command, "advance") == 0) {
         qauth_code code = qauth_engine_advance(engine, strtod(field[1], NULL), &error);
         answer(code, error);
@@ -323,7 +370,7 @@ static void handle(char **field, int count) {
     } else if (strcmp(field[0], "close") == 0) {
         if (engine != NULL) qauth_engine_close(engine, NULL);
         answer(QAUTH_OK, NULL);
-    } else if (engine == NULL || !on_engine(field[0], field)) {
+    } else if (engine == NULL || !on_engine(field[0], field, count)) {
         if (source == NULL || !on_source(field[0], field, count)) printf("unsupported");
     }
 }

@@ -1,9 +1,12 @@
 // The C++ driver: each line becomes one call of qauth.hpp (see ../README.md for the protocol).
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <future>
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -111,6 +114,8 @@ public:
         if (!engine_) return Reply("unsupported");
         if (command == "source") return take(engine_->source(at(line, 1)));
         if (command == "source_with") return take(engine_->source(at(line, 1), at(line, 2)));
+        if (command == "custom_source") return custom_source(line);
+        if (command == "custom_calls") return ok().number("count", static_cast<double>(custom_calls_->load()));
         if (command == "remove") return ok().flag("removed", engine_->remove(at(line, 1)));
         if (command == "advance") {
             engine_->advance(std::chrono::duration<double>(std::stod(at(line, 1))));
@@ -128,6 +133,7 @@ public:
         engine_ = std::move(other.engine_);
         source_ = std::move(other.source_);
         token_ = std::move(other.token_);
+        custom_calls_ = std::move(other.custom_calls_);
         return *this;
     }
 
@@ -137,6 +143,30 @@ private:
     Reply take(qauth::Source source) {
         source_.emplace(std::move(source));
         return ok();
+    }
+
+    /// A source whose function gives the results in turn, three fields for each.
+    Reply custom_source(const Fields &line) {
+        const std::size_t results = (line.size() - 1) / 3;
+        auto calls = std::make_shared<std::atomic<std::size_t>>(0);
+        custom_calls_ = calls;
+        auto function = [line, results, calls](const qauth::TokenRequest &) {
+            const std::size_t index = 3 * std::min(calls->fetch_add(1) + 1, results);
+            if (const string code = at(line, index + 2); !code.empty()) fail(code);
+            qauth::CustomToken token{at(line, index)};
+            if (const string seconds = at(line, index + 1); !seconds.empty())
+                token.expires_in = std::chrono::milliseconds(static_cast<long long>(std::stod(seconds) * 1000));
+            return token;
+        };
+        return take(engine_->custom_source(at(line, 1), function, at(line, 2)));
+    }
+
+    [[noreturn]] static void fail(const string &word) {
+        qauth::Error::Parts parts;
+        for (qauth_code code = QAUTH_OK + 1; code < 100; ++code)
+            if (word == qauth_code_name(code)) parts.code = static_cast<qauth::Code>(code);
+        parts.message = "the function says so";
+        throw qauth::Error(parts);
     }
 
     Reply on_source(const string &command, const Fields &line) {
@@ -239,6 +269,7 @@ private:
     std::optional<qauth::Source> source_;
     std::optional<qauth::Token> token_; // the last one it got
     std::future<qauth::Token> started_;
+    std::shared_ptr<std::atomic<std::size_t>> custom_calls_;
 };
 
 } // namespace

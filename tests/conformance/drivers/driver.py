@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import qauth
 
 Reply = list[tuple[str, str]]
+ERRORS = {error.code: error for error in vars(qauth).values() if isinstance(error, type) and issubclass(error, qauth.Error)}
 compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -47,6 +48,7 @@ class Driver:
     engine: qauth.Engine | None = None
     current: qauth.TokenSource | None = None
     last: qauth.Token | None = None
+    custom_calls = 0
 
     @property
     def source(self) -> qauth.TokenSource:
@@ -72,6 +74,18 @@ class Driver:
         if self.engine is not None:
             self.engine.close()
 
+    def function(self, results: list[str]) -> Any:
+        """A token function that gives the results in turn."""
+        return lambda: self.given(results)
+
+    def given(self, results: list[str]) -> tuple[str, float | None]:
+        at = 3 * min(self.custom_calls, len(results) // 3 - 1)
+        self.custom_calls += 1
+        access_token, expires_in, error = results[at : at + 3]
+        if error:
+            raise ERRORS[error]("the function says so")
+        return access_token, float(expires_in) if expires_in else None
+
     def on_engine(self, command: str, given: list[str]) -> Reply | None:
         engine = self.engine
         assert engine is not None
@@ -80,6 +94,12 @@ class Driver:
                 self.current = engine.source(given[0])
             case "source_with":
                 self.current = engine.source(given[0], **json.loads(given[1]))
+            case "custom_source":
+                self.custom_calls = 0
+                name, keys, *results = given
+                self.current = engine.custom_source(name, self.function(results), **json.loads(keys))
+            case "custom_calls":
+                return [("count", str(self.custom_calls))]
             case "advance":
                 engine.advance(float(given[0]))
             case "remove":
@@ -197,6 +217,13 @@ class Async(Driver):
     """Awaited calls; what waits beside others is a task."""
 
     started: asyncio.Task[qauth.Token]
+
+    def function(self, results: list[str]) -> Any:
+        async def function() -> tuple[str, float | None]:
+            await asyncio.sleep(0)
+            return self.given(results)
+
+        return function
 
     async def handle(self, command: str, given: list[str]) -> Reply | None:
         source = self.source

@@ -4,11 +4,14 @@
 
 use std::collections::BTreeSet;
 use std::io::BufRead;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use qauth_core::{Engine, Error, Request, Token, TokenOptions, TokenSource};
+use qauth_core::{
+    CustomToken, Engine, Error, ErrorCode, Request, Token, TokenCall, TokenOptions, TokenSource,
+};
 use qauth_tests::wire::{self, Reply};
 use serde_json::{Map, Value};
 
@@ -18,6 +21,7 @@ struct Driver {
     source: Option<TokenSource>,
     token: Option<Token>,
     started: Option<JoinHandle<Result<Token, Error>>>,
+    custom_calls: Arc<AtomicUsize>,
 }
 
 fn main() {
@@ -51,6 +55,21 @@ impl Driver {
         match command.as_str() {
             "source" => self.source = Some(engine.source(argument(1))?),
             "source_with" => self.source = Some(engine.source_with(argument(1), &object(argument(2)))?),
+            "custom_source" => {
+                let (keys, results) = (object(argument(2)), fields[3..].to_vec());
+                let calls = Arc::new(AtomicUsize::new(0));
+                self.custom_calls = calls.clone();
+                let function = move |_: &TokenCall| {
+                    let index = calls.fetch_add(1, Ordering::SeqCst).min(results.len() / 3 - 1);
+                    let result = given(&results[3 * index..]);
+                    async move { result }
+                };
+                self.source = Some(engine.custom_source(argument(1), &keys, function)?);
+            }
+            "custom_calls" => {
+                let count = self.custom_calls.load(Ordering::SeqCst);
+                return Ok(Reply::ok().with("count", count.to_string()));
+            }
             "advance" => engine.advance(argument(1).parse().unwrap_or(f64::NAN))?,
             "remove" => return Ok(Reply::ok().with("removed", engine.remove(argument(1)).to_string())),
             _ => return self.on_source(command, &argument),
@@ -134,6 +153,14 @@ impl Driver {
         if let Some(engine) = self.engine.take() {
             engine.close();
         }
+    }
+}
+
+/// What the function of a custom source gives: a token, or the error of that code.
+fn given(result: &[String]) -> Result<CustomToken, Error> {
+    match ErrorCode::from_name(&result[2]) {
+        Some(code) => Err(Error::new(code, "the function says so")),
+        None => Ok(CustomToken::new(result[0].as_str(), result[1].parse().ok().map(Duration::from_secs_f64))),
     }
 }
 

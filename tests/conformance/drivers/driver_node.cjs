@@ -41,6 +41,20 @@ class Driver {
       case 'source_with':
         this.source = engine.source(args[0], JSON.parse(args[1]))
         return ok()
+      case 'custom_source': {
+        const [name, keys, ...results] = args
+        this.customCalls = 0
+        const fn = async () => {
+          const index = 3 * Math.min(this.customCalls++, Math.floor(results.length / 3) - 1)
+          const [accessToken, expiresIn, code] = results.slice(index, index + 3)
+          if (code) throw new qauth.QauthError({ code, message: 'the function says so' })
+          return { accessToken, expiresIn: expiresIn ? Number(expiresIn) : undefined }
+        }
+        this.source = engine.customSource(name, fn, JSON.parse(keys))
+        return ok()
+      }
+      case 'custom_calls':
+        return ok({ count: this.customCalls })
       case 'advance':
         await engine.advance(Number(args[0]))
         return ok()
