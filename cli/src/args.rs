@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod login;
+
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use qauth_core::ErrorCode;
+
+pub(crate) use self::login::{LoginArgs, LogoutArgs};
 
 use crate::failure::{OUTPUT_NAME, OUTPUT_STATUS};
 
@@ -72,6 +76,8 @@ pub(crate) enum Command {
     Token(TokenArgs),
     Request(RequestArgs),
     Call(CallArgs),
+    Login(LoginArgs),
+    Logout(LogoutArgs),
     Providers(ProvidersArgs),
     Sim(SimArgs),
 }
@@ -207,15 +213,18 @@ pub(crate) struct CallArgs {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// List the providers, or show everything about one
+/// List the providers, show everything about one, or check a provider file of your own
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_value_name = "COMMAND")]
 #[command(
     verbatim_doc_comment,
     after_long_help = "\
 Examples:
   qauth providers
   qauth providers oauth2
-  qauth providers oauth2 --toml > my-vendor.toml"
+  qauth providers oauth2 --toml > my-vendor.toml
+  qauth providers check my-vendor.toml
+  qauth providers test my-vendor.toml"
 )]
 pub(crate) struct ProvidersArgs {
     /// A provider, or a provider file (a path with / or .toml), which is checked
@@ -224,6 +233,30 @@ pub(crate) struct ProvidersArgs {
     /// Print the provider's file word for word: to read, or to begin your own from; with --json as the member "toml"
     #[arg(long, requires = "name")]
     pub(crate) toml: bool,
+
+    #[command(subcommand)]
+    pub(crate) work: Option<ProviderWork>,
+}
+
+/// For people who write a provider file.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProviderWork {
+    /// Name every mistake in a provider file, each with its line and column
+    Check {
+        /// The provider file, or - for standard input
+        file: PathBuf,
+    },
+    /// Run a provider file against recorded answers, without any network
+    #[command(after_long_help = "The recording of NAME.toml is NAME.test.toml beside it. \
+                                 The exit status is 1 if a test fails.")]
+    Test {
+        /// The provider file
+        file: PathBuf,
+
+        /// Another recording
+        #[arg(long, value_name = "FILE")]
+        recording: Option<PathBuf>,
+    },
 }
 
 /// Simulate the vendors on 127.0.0.1, for demos and tests

@@ -405,9 +405,7 @@ fn operation_request(
         (None, Some(url)) => request::whole_url(url, &scope)?,
         (None, None) => return Err(Error::config(format!("operation {name} has neither path nor url"))),
     };
-    if !scope.values.contains_key("assertion_audience") {
-        scope.set("assertion_audience", url.as_str());
-    }
+    request::name_audience(&mut scope, &url);
     request::append_query(&mut url, declared.query, &scope)?;
     signing::sign(profile, declared.templates(), &mut scope)?;
     let (mut headers, mut form) = (request::headers(declared.headers, &scope)?, request::form(declared, &scope)?);

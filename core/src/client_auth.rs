@@ -36,12 +36,15 @@ pub(crate) fn choose(profile: &Profile, declared: ClientAuth, metadata: Option<&
     let supported = metadata.and_then(|metadata| metadata.list("token_endpoint_auth_methods_supported"));
     match supported {
         None => Ok(possible().next().unwrap_or(ClientAuth::None)),
-        Some(supported) => possible().find(|method| supported.contains(&method.name())).ok_or_else(|| {
-            let wanted = supported.iter().map(|name| safe(name)).collect::<Vec<_>>().join(", ");
-            Error::config(format!(
-                "client_auth: the server takes {wanted}, for which this profile gives no credentials"
-            ))
-        }),
+        // "none" proves nothing, and most servers with public clients do not list it.
+        Some(supported) => possible()
+            .find(|method| *method == ClientAuth::None || supported.contains(&method.name()))
+            .ok_or_else(|| {
+                let wanted = supported.iter().map(|name| safe(name)).collect::<Vec<_>>().join(", ");
+                Error::config(format!(
+                    "client_auth: the server takes {wanted}, for which this profile gives no credentials"
+                ))
+            }),
     }
 }
 

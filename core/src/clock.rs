@@ -62,7 +62,12 @@ impl Clock {
 
     /// A clock that starts at the present time and moves only by [`Clock::advance`]; for tests.
     pub fn manual() -> Clock {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+        Self::manual_at(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    /// The same from another time on, given since 1970.
+    pub(crate) fn manual_at(unix: Duration) -> Clock {
+        let wall = nanos(unix);
         let offset = wall.saturating_sub(MANUAL_START_NS);
         Clock(Kind::Manual(Arc::new(ManualClock { ns: AtomicU64::new(MANUAL_START_NS), wall_offset_ns: offset })))
     }

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{oneshot, watch};
 
 use crate::block::block_on;
-use crate::clock::{Deadline, Moment};
+use crate::clock::{Clock, Deadline, Moment};
 use crate::completion::CompletionQueue;
 use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Profile;
@@ -62,14 +62,28 @@ pub struct TokenCall {
     pub audience: Option<String>,
     /// The same.
     pub resource: Option<String>,
-    reply: oneshot::Sender<Result<CustomToken>>,
+    /// When somebody took it up: from then on the token's life counts.
+    begun: Moment,
+    clock: Clock,
+    reply: oneshot::Sender<(Moment, Result<CustomToken>)>,
 }
 
 impl TokenCall {
     /// Gives the token, or the error that every waiting caller gets.
     pub fn answer(self, result: Result<CustomToken>) {
         // The renewal may have ended, by its deadline or by close.
-        let _ = self.reply.send(result);
+        let _ = self.reply.send((self.begun, result));
+    }
+
+    /// The error for a function's own failure. `kind` is the name of its exception or error: the text is the host's, and may
+    /// hold a secret.
+    pub fn failed(code: ErrorCode, kind: &str, retry_after: Option<Duration>) -> Error {
+        Error::new(code, format!("the token function failed: {kind}")).with_retry_after(retry_after)
+    }
+
+    /// Whether nobody waits for the answer any more.
+    fn is_over(&self) -> bool {
+        self.reply.is_closed()
     }
 }
 
@@ -105,31 +119,34 @@ pub(crate) enum Host {
     Queue(CompletionQueue),
 }
 
-/// Calls that wait for somebody to take them up.
+/// Calls that wait for somebody to take them up. Each stays until somebody really begins it: a queue that nobody runs, or
+/// whose loop is busy, keeps it from nobody else.
+#[derive(Clone, Default)]
+pub(crate) struct Desk(Arc<Laid>);
+
 #[derive(Default)]
-pub(crate) struct Desk {
+struct Laid {
     calls: Mutex<VecDeque<TokenCall>>,
-    bell: Notify,
+    /// How many have been laid here.
+    posted: watch::Sender<u64>,
 }
 
 impl Desk {
     fn post(&self, call: TokenCall) {
         self.lock().push_back(call);
-        self.bell.notify_one();
+        self.0.posted.send_modify(|posted| *posted += 1);
     }
 
-    async fn next(&self) -> TokenCall {
-        loop {
-            let rung = self.bell.notified();
-            if let Some(call) = self.lock().pop_front() {
-                return call;
-            }
-            rung.await;
-        }
+    fn take(&self) -> Option<TokenCall> {
+        let mut calls = self.lock();
+        calls.retain(|call| !call.is_over());
+        let mut call = calls.pop_front()?;
+        call.begun = call.clock.now();
+        Some(call)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<TokenCall>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,6 +157,10 @@ pub(crate) async fn serve<T>(
     host: Host,
     work: impl Future<Output = T>,
 ) -> T {
+    let mut posted = desk.0.posted.subscribe();
+    if !desk.lock().is_empty() {
+        posted.mark_changed();
+    }
     let mut work = pin!(work);
     let mut running: Option<BoxFuture<'static, ()>> = None;
     loop {
@@ -153,11 +174,20 @@ pub(crate) async fn serve<T>(
             biased;
             result = &mut work => return result,
             () = ended => running = None,
-            call = desk.next() => match &host {
-                Host::Here => running = function.begin(call),
+            // The sender lives as long as the desk.
+            _ = posted.changed() => match &host {
+                Host::Here => {
+                    if let Some(call) = desk.take() {
+                        running = function.begin(call);
+                    }
+                }
                 Host::Queue(queue) => {
-                    let function = function.clone();
-                    queue.push(move || if let Some(work) = function.begin(call) { block_on(work) });
+                    let (desk, function) = (desk.clone(), function.clone());
+                    queue.push(move || {
+                        if let Some(work) = desk.take().and_then(|call| function.begin(call)) {
+                            block_on(work);
+                        }
+                    });
                 }
             },
         }
@@ -175,7 +205,6 @@ pub(crate) async fn obtain(
         let message = "grant: is custom, whose function is given in code: make the source with custom_source";
         return Err(Refusal { error: Error::config(message), verdict: Verdict::NotSent });
     };
-    let asked = core.clock.now();
     let answered = async {
         loop {
             let (reply, answer) = oneshot::channel();
@@ -185,6 +214,8 @@ pub(crate) async fn obtain(
                 scope: narrowing.scope.clone(),
                 audience: narrowing.audience.clone(),
                 resource: narrowing.resource.clone(),
+                begun: core.clock.now(),
+                clock: core.clock.clone(),
                 reply,
             });
             // Whoever took it up has given up: the next one who waits does it.
@@ -194,26 +225,31 @@ pub(crate) async fn obtain(
         }
     };
     let refused = |error: Error| Refusal { error, verdict: Verdict::Noise };
-    let given = match tokio::time::timeout(deadline.left(&asked), answered).await {
-        Ok(Ok(given)) => given,
-        Ok(Err(error)) => return Err(refused(error)),
+    let (begun, given) = match tokio::time::timeout(deadline.left(&core.clock.now()), answered).await {
+        Ok((begun, Ok(given))) => (begun, given),
+        Ok((_, Err(error))) => return Err(refused(error)),
         Err(_) => return Err(refused(Error::new(ErrorCode::Timeout, "the token function has not answered in time"))),
     };
     let text = given.access_token.expose();
+    let wrong = |message| Err(refused(Error::protocol(message).with_retryable(false)));
     if text.is_empty() || text.len() > 64 * 1024 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let message = "the token function gave what no token can be: expected 1 to 65536 visible ASCII characters";
-        return Err(refused(Error::protocol(message).with_retryable(false)));
+        return wrong("the token function gave what no token can be: expected 1 to 65536 visible ASCII characters");
+    }
+    if given.token_type.as_ref().is_some_and(|word| !word.bytes().all(|byte| byte.is_ascii_graphic())) {
+        return wrong("the token function gave what no token_type can be: expected visible ASCII characters");
     }
     let lifetime = given.expires_in.or(profile.default_lifetime).unwrap_or(Duration::from_secs(300));
     let issued = Issued {
         access_token: given.access_token,
-        token_type: given.token_type.unwrap_or_else(|| "Bearer".to_owned()),
+        token_type: given.token_type.filter(|word| !word.is_empty()).unwrap_or_else(|| "Bearer".to_owned()),
         lifetime: Some(lifetime.min(profile.max_lifetime)),
         refresh_token: None,
         refresh_lifetime: None,
         scope: given.scope,
         extras: given.extras,
     };
-    // Its own time began when the function was called, at the latest.
-    Ok((issued, asked))
+    Ok((issued, begun))
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,11 @@ impl Metadata {
         alias.or_else(|| self.document.get(member))?.as_str()
     }
 
+    /// A statement about itself; what it does not say is not so.
+    pub(crate) fn says(&self, member: &str) -> bool {
+        self.document.get(member).and_then(Value::as_bool).unwrap_or(false)
+    }
+
     /// A list of words.
     pub(crate) fn list(&self, member: &str) -> Option<Vec<&str>> {
         Some(self.document.get(member)?.as_array()?.iter().filter_map(Value::as_str).collect())
@@ -189,4 +194,84 @@ fn max_age(response: &HttpResponse) -> Option<Duration> {
     let directives = response.headers.get(CACHE_CONTROL)?.to_str().ok()?;
     let seconds = directives.split(',').find_map(|directive| directive.trim().strip_prefix("max-age="))?;
     seconds.trim_matches('"').parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISSUER: &str = "https://id.example/realms/a";
+
+    fn answer(body: &str) -> HttpResponse {
+        HttpResponse { status: 200, headers: HeaderMap::new(), body: body.as_bytes().to_vec() }
+    }
+
+    fn refused(body: &str) -> Error {
+        read(ISSUER, &answer(body), &Clock::manual()).err().expect("a refusal").error
+    }
+
+    #[test]
+    fn a_description_is_looked_for_where_both_standards_put_it() {
+        assert_eq!(
+            places("https://id.example/realms/a/"),
+            [
+                "https://id.example/realms/a/.well-known/openid-configuration",
+                "https://id.example/.well-known/oauth-authorization-server/realms/a"
+            ]
+        );
+        assert_eq!(places("https://id.example")[1], "https://id.example/.well-known/oauth-authorization-server");
+    }
+
+    #[test]
+    fn only_the_issuers_own_description_is_believed() {
+        let good = format!(r#"{{"issuer": "{ISSUER}", "token_endpoint": "https://id.example/token"}}"#);
+        let metadata =
+            read(ISSUER, &answer(&good), &Clock::manual()).unwrap_or_else(|refusal| panic!("{:?}", refusal.error));
+        assert_eq!(metadata.endpoint("token_endpoint", false), Some("https://id.example/token"));
+        let slash = refused(&format!(r#"{{"issuer": "{ISSUER}/"}}"#));
+        assert!(slash.code() == ErrorCode::Config && slash.message().contains("with a slash"), "{slash}");
+        let other = refused(r#"{"issuer": "https://canary.example"}"#);
+        assert!(other.code() == ErrorCode::Config && !other.to_string().contains("canary"), "{other}");
+        for body in ["", "[]", "<html>", "{}", r#"{"issuer": 7}"#] {
+            assert_eq!(refused(body).code(), ErrorCode::Protocol, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_a_credential_must_not_be_sent_to_spoils_the_description() {
+        // fault 4
+        for url in
+            ["http://id.example/t", "https://u:p@id.example/t", "ftp://id.example", "/token", "https://id.example/#a"]
+        {
+            let body = format!(r#"{{"issuer": "{ISSUER}", "token_endpoint": "{url}"}}"#);
+            assert!(refused(&body).message().contains("token_endpoint"), "{url}");
+            let body = format!(r#"{{"issuer": "{ISSUER}", "mtls_endpoint_aliases": {{"token_endpoint": "{url}"}}}}"#);
+            assert!(refused(&body).message().contains("token_endpoint"), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_connection_with_a_certificate_has_addresses_of_its_own() {
+        // RFC 8705 5
+        let body = format!(
+            r#"{{"issuer": "{ISSUER}", "token_endpoint": "https://a.example/t", "revocation_endpoint": "https://a.example/r",
+                "mtls_endpoint_aliases": {{"token_endpoint": "https://b.example/t"}}}}"#
+        );
+        let metadata =
+            read(ISSUER, &answer(&body), &Clock::manual()).unwrap_or_else(|refusal| panic!("{:?}", refusal.error));
+        assert_eq!(metadata.endpoint("token_endpoint", true), Some("https://b.example/t"));
+        assert_eq!(metadata.endpoint("revocation_endpoint", true), Some("https://a.example/r"));
+    }
+
+    #[test]
+    fn how_long_a_description_is_kept_is_bounded() {
+        let clock = Clock::manual();
+        let body = format!(r#"{{"issuer": "{ISSUER}"}}"#);
+        for (said, kept) in [(None, 3600), (Some("max-age=5"), 60), (Some("public, max-age=99999999"), 86_400)] {
+            let mut response = answer(&body);
+            said.map(|said| response.headers.insert(CACHE_CONTROL, HeaderValue::from_static(said)));
+            let metadata = read(ISSUER, &response, &clock).unwrap_or_else(|refusal| panic!("{:?}", refusal.error));
+            assert_eq!(metadata.until.left(&clock.now()), Duration::from_secs(kept), "{said:?}");
+        }
+    }
 }

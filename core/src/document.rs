@@ -1,7 +1,10 @@
 //! TOML or JSON text into typed structures, with errors that name the place and never the value.
 
+use std::collections::HashMap;
+
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Number, Value};
+use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Result};
 use crate::json;
@@ -12,12 +15,87 @@ pub(crate) const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Parses TOML; `what` names the document in errors.
 pub(crate) fn from_toml(text: &str, what: &str) -> Result<Value> {
     check_size(text, what)?;
-    let table: toml::Table = toml::from_str(text).map_err(|error| {
-        let (line, column) = error.span().map_or((0, 0), |span| position(text, span.start));
-        Error::config(format!("{what}: line {line}, column {column}: {}", without_values(error.message())))
+    let wrong = |offset, why: &str| {
+        let (line, column) = position(text, offset);
+        Error::config(format!("{what}: line {line}, column {column}: {why}"))
+    };
+    let table = DeTable::parse(text).map_err(|error| {
+        let offset = error.span().map_or(text.len(), |span| span.start);
+        wrong(offset, &without_values(error.message()))
     })?;
-    serde_json::to_value(table)
-        .map_err(|_| Error::config(format!("{what}: holds a value that is not text, number, boolean, list or table")))
+    let located = Located::of(table.get_ref());
+    match located.misfits.first() {
+        Some((at, why)) => Err(wrong(located.offset(at), &format!("{at}: {why}"))),
+        None => Ok(located.value),
+    }
+}
+
+/// TOML as a value, and where in the text its members stand.
+pub(crate) struct Located {
+    pub(crate) value: Value,
+    /// What a value cannot hold (null stands for it), by path, and why.
+    pub(crate) misfits: Vec<(String, &'static str)>,
+    /// Where each key or item begins, by path.
+    offsets: HashMap<String, usize>,
+}
+
+impl Located {
+    pub(crate) fn of(table: &DeTable<'_>) -> Located {
+        let mut located = Located { value: Value::Null, misfits: Vec::new(), offsets: HashMap::new() };
+        located.value = located.table("", table);
+        located
+    }
+
+    /// Where this path stands, or the nearest table around it. Paths are written `grants.login.steps.0.path`.
+    pub(crate) fn offset(&self, path: &str) -> usize {
+        let ancestors = std::iter::successors(Some(path), |path| Some(path.rsplit_once('.')?.0));
+        ancestors.filter_map(|path| self.offsets.get(path)).next().copied().unwrap_or(0)
+    }
+
+    fn table(&mut self, at: &str, table: &DeTable<'_>) -> Value {
+        let mut members = Map::new();
+        for (key, value) in table {
+            let path = below(at, key.get_ref());
+            self.offsets.insert(path.clone(), key.span().start);
+            let value = self.value(&path, value.get_ref());
+            members.insert(key.get_ref().to_string(), value);
+        }
+        Value::Object(members)
+    }
+
+    fn value(&mut self, at: &str, value: &DeValue<'_>) -> Value {
+        let number = match value {
+            DeValue::String(text) => return Value::from(text.as_ref()),
+            DeValue::Boolean(word) => return Value::from(*word),
+            DeValue::Table(table) => return self.table(at, table),
+            DeValue::Array(items) => {
+                let mut list = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    let path = below(at, &index.to_string());
+                    self.offsets.insert(path.clone(), item.span().start);
+                    list.push(self.value(&path, item.get_ref()));
+                }
+                return Value::Array(list);
+            }
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .map(Number::from)
+                .ok_or("is too large a number"),
+            DeValue::Float(number) => {
+                number.as_str().parse().ok().and_then(Number::from_f64).ok_or("is no number that can be used")
+            }
+            DeValue::Datetime(_) => Err("is a date or time; write it as text, in quotes"),
+        };
+        number.map(Value::Number).unwrap_or_else(|why| {
+            self.misfits.push((at.to_owned(), why));
+            Value::Null
+        })
+    }
+}
+
+/// The path of a member.
+pub(crate) fn below(at: &str, key: &str) -> String {
+    if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") }
 }
 
 /// Parses JSON, refusing duplicated keys.
@@ -44,10 +122,18 @@ pub(crate) fn typed<T: DeserializeOwned>(value: Value, at: &str) -> Result<T> {
 }
 
 /// Keeps of a parser's message what was expected and drops what was found, which may be a secret in the wrong place.
-fn without_values(message: &str) -> String {
+pub(crate) fn without_values(message: &str) -> String {
     let found = ["invalid type:", "invalid value:", "unknown variant"].iter().any(|start| message.starts_with(start));
     match message.rsplit_once("expected ") {
-        Some((_, expected)) if found => format!("has the wrong type or value; expected {expected}"),
+        Some((_, expected)) if found => {
+            let expected = match expected {
+                "a map" => "a table",
+                "a sequence" => "a list",
+                expected if expected.starts_with("struct ") => "a table",
+                expected => expected,
+            };
+            format!("has the wrong type or value; expected {expected}")
+        }
         _ => message.replace('\n', " "),
     }
 }
@@ -59,11 +145,11 @@ fn check_size(text: &str, what: &str) -> Result<()> {
     Ok(())
 }
 
-fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text.as_bytes()[..offset.min(text.len())];
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-    (line, column)
+/// Line and column as editors count them: in characters, from 1.
+pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(offset.min(text.len()))];
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
 }
 
 #[cfg(test)]

@@ -33,6 +33,11 @@ impl DpopKey {
         Ok(DpopKey { key: Arc::new(key), thumbprint: thumbprint.into(), stored })
     }
 
+    /// Names it (RFC 7638).
+    pub(crate) fn thumbprint(&self) -> &str {
+        &self.thumbprint
+    }
+
     /// A key of its own, P-256.
     pub(crate) fn generate() -> Result<DpopKey> {
         let (key, stored) = SigningKey::generate_es256()?;
@@ -114,4 +119,47 @@ pub(crate) fn header(proof: &str) -> Result<HeaderValue> {
         HeaderValue::from_str(proof).map_err(|_| Error::config("dpop_key: its proof does not fit a header"))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_belongs_to_one_key_and_one_server() {
+        let (one, two) = (DpopKey::generate().unwrap(), DpopKey::generate().unwrap());
+        let nonces = Nonces::default();
+        let here = Url::parse("https://a.example/x").unwrap();
+        let there = Url::parse("https://b.example/x").unwrap();
+        assert!(nonces.learn(&one, &here, Some("n-1")));
+        assert!(!nonces.learn(&one, &here, Some("n-1")), "nothing new");
+        assert!(!nonces.learn(&one, &here, None));
+        assert_eq!(nonces.get(&one, &Url::parse("https://a.example/other?q").unwrap()).as_deref(), Some("n-1"));
+        assert!(nonces.get(&two, &here).is_none() && nonces.get(&one, &there).is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_a_nonce_is_not_kept() {
+        let (key, nonces) = (DpopKey::generate().unwrap(), Nonces::default());
+        let url = Url::parse("https://a.example").unwrap();
+        for nonce in ["a b".to_owned(), "ü".to_owned(), "x".repeat(2000)] {
+            assert!(!nonces.learn(&key, &url, Some(&nonce)));
+        }
+    }
+
+    #[test]
+    fn a_key_is_the_same_after_it_was_stored() {
+        let key = DpopKey::generate().unwrap();
+        let again = DpopKey::from_stored(key.stored.as_ref().unwrap()).unwrap();
+        assert_eq!(key.thumbprint, again.thumbprint);
+    }
+
+    #[test]
+    fn a_challenge_for_a_nonce_is_told_from_a_rejected_token() {
+        let wants = |challenge: &str| wants_nonce([challenge].into_iter());
+        assert!(wants("DPoP error=\"use_dpop_nonce\", error_description=\"…\""));
+        assert!(wants("Bearer realm=\"a\", dpop error=\"use_dpop_nonce\""));
+        assert!(!wants("DPoP error=\"invalid_token\""));
+        assert!(!wants("Bearer error=\"use_dpop_nonce_please\""));
+    }
 }

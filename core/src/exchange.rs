@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use serde_json::{Map, Value};
 
 use crate::clock::{Deadline, Moment};
 use crate::discovery::Metadata;
 use crate::dpop::{self, DpopKey};
 use crate::error::{Error, ErrorCode};
+use crate::json;
 use crate::profile::Profile;
 use crate::provider::{Bound, Grant, GrantKind, Part, RequestSpec, Scope};
 use crate::request;
@@ -60,17 +62,22 @@ impl Exchange<'_> {
         Ok((issued, sent.at))
     }
 
-    /// One request whose answer is not a token but some fields (RFC 8628 3.2).
+    /// One request whose answer is no token but an object of its own (RFC 8628 3.2), and when it was sent.
     pub(crate) async fn ask(
         &self,
         request: RequestSpec<'_>,
-        keep: &IndexMap<String, Part>,
-    ) -> std::result::Result<Vec<(String, Secret)>, Refusal> {
+    ) -> std::result::Result<(Map<String, Value>, Moment), Refusal> {
         let metadata = self.core.metadata(self.profile, &self.deadline).await?;
         let mut scope = self.scope(metadata.as_deref());
         let mut secrets = Vec::new();
         let sent = self.send(request, &mut scope, metadata.as_deref(), &mut secrets).await?;
-        self.read_step(keep, &sent, &secrets)
+        let whole = IndexMap::from([("object".to_owned(), Part::Text)]);
+        let kept = self.read_step(&whole, &sent, &secrets)?;
+        let object = kept.first().and_then(|(_, text)| json::parse(text.expose().as_bytes(), false).ok());
+        match object {
+            Some(Value::Object(object)) => Ok((object, sent.at)),
+            _ => Err(Refusal { error: Error::protocol("the answer is no JSON object"), verdict: Verdict::Unknown }),
+        }
     }
 
     fn scope(&self, metadata: Option<&Metadata>) -> Scope {

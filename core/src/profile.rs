@@ -27,6 +27,7 @@ use crate::url_rules;
 
 /// When a token is renewed (DESIGN.md 4, "Modes").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Mode {
     /// A timer at `refresh_at`, if the token was used since it was obtained.
@@ -101,8 +102,9 @@ struct FieldValue {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Options {
+pub(crate) struct Options {
     #[serde(default)]
     environment: Option<String>,
     #[serde(default)]
@@ -122,14 +124,19 @@ struct Options {
     #[serde(default)]
     mode: Option<Mode>,
     #[serde(default, deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     buffer: Option<Duration>,
     #[serde(default, deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     ahead: Option<Duration>,
     #[serde(default, deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     max_lifetime: Option<Duration>,
     #[serde(default, deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     default_lifetime: Option<Duration>,
     #[serde(default, deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     timeout: Option<Duration>,
     #[serde(default)]
     client_auth: Option<ClientAuth>,
@@ -184,9 +191,14 @@ impl Profile {
         if !self.watched().any(WatchedFile::changed) {
             return None;
         }
-        let mut profile = Profile::build(&self.input, &self.provider, self.timeout).ok()?;
+        self.reread().ok()
+    }
+
+    /// The same profile with all that it reads read again.
+    pub(crate) fn reread(&self) -> Result<Profile> {
+        let mut profile = Profile::build(&self.input, &self.provider, self.timeout)?;
         profile.narrowing = self.narrowing.clone();
-        Some(profile)
+        Ok(profile)
     }
 
     /// The same profile narrowed further.
@@ -603,7 +615,8 @@ impl Builder<'_> {
 
     /// A field that the profile does not mention: from the process environment, or its default.
     fn unwritten(&self, name: &str, field: &Field, required: bool) -> Result<Option<Resolved>> {
-        if let Some(value) = field.env.as_ref().and_then(|env| std::env::var(env).ok()) {
+        let env = field.env.as_ref().filter(|_| !self.input.trust.alone);
+        if let Some(value) = env.and_then(|env| std::env::var(env).ok()) {
             let at = format!("{} (from {})", self.at(name), field.env.as_deref().unwrap_or_default());
             if field.multiline {
                 check_multiline(&value, &at)?
@@ -652,8 +665,8 @@ impl Builder<'_> {
     /// What signs must be there, and a client that speaks for itself alone must prove something.
     fn check_proofs(&self, profile: &Profile, client_auth: Option<ClientAuth>) -> Result<()> {
         let grant = profile.grant_definition();
-        let templates = grant.requests().flat_map(RequestSpec::templates).chain(&grant.token);
-        for jwt in templates.flat_map(Template::jwts).filter(|name| !profile.keys.contains_key(*name)) {
+        let mut jwts = grant.requests().flat_map(RequestSpec::templates).chain(&grant.token).flat_map(Template::jwts);
+        if let Some(jwt) = jwts.find(|name| !profile.keys.contains_key(*name)) {
             let key = self.provider.jwt(jwt).map_or("key", |spec| spec.key.as_str());
             return Err(self.wrong(key, &format!("is missing: grant {} signs with it", profile.grant.name())));
         }
@@ -780,7 +793,17 @@ impl SignedIn {
 
     /// Tells it from others without holding it.
     pub(crate) fn digest(&self) -> Option<String> {
-        self.refresh_token.as_ref().map(|token| fingerprint(&BTreeMap::new(), Some(token)))
+        self.refresh_token.as_ref().map(SignedIn::digest_of)
+    }
+
+    /// The same of any refresh token.
+    pub(crate) fn digest_of(token: &Secret) -> String {
+        fingerprint(&BTreeMap::new(), Some(token))
+    }
+
+    /// Whether it is what its file holds now.
+    pub(crate) fn is_current(&self) -> bool {
+        !self.watched.as_ref().is_some_and(WatchedFile::changed)
     }
 }
 

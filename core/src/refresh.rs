@@ -1,5 +1,7 @@
 //! One renewal: lease, adopt, intent, send, write, publish (DESIGN.md 5), with the retry table of DESIGN.md 4.
 
+mod sign_in;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,8 +12,7 @@ use crate::custom::{self, Desk};
 use crate::dpop::DpopKey;
 use crate::error::{Error, ErrorCode};
 use crate::exchange::{self, Exchange};
-use crate::private_file;
-use crate::profile::{Profile, SignedIn};
+use crate::profile::Profile;
 use crate::provider::{Grant, GrantKind, Place};
 use crate::random::random_unit;
 use crate::record_name::RecordName;
@@ -212,7 +213,10 @@ impl<'a> Renewal<'a> {
         let _critical = if self.durable_first() { Some(self.core.running()?.critical()) } else { None };
         let dpop = self.dpop_key(&record)?;
         // At most two: the record's own, and the one that a person's sign-in has left since.
-        while let (Some(grant), Some(token)) = (self.profile.refresh_definition(), self.usable_refresh(&record)) {
+        for _ in 0..2 {
+            let (Some(grant), Some(token)) = (self.profile.refresh_definition(), self.usable_refresh(&record)) else {
+                break;
+            };
             if let Some(obtained) = self.refresh(&mut record, grant, token, dpop.as_ref()).await? {
                 return Ok(obtained);
             }
@@ -245,18 +249,20 @@ impl<'a> Renewal<'a> {
         self.profile.rotates() || self.profile.single_session()
     }
 
-    /// A refresh token that is worth sending: not expired, and not one that may be spent already (faults 46, 48). Else the
-    /// one that a person's sign-in has left, once.
+    /// A refresh token that is worth sending. First the profile's own, once: a sign-in, or another process, has left it
+    /// since the record was written. Else the record's: not expired, and not one that may be spent already (faults 46, 48).
     fn usable_refresh(&self, record: &Record) -> Option<Usable> {
+        let left = self.profile.signed_in.as_ref().filter(|signed_in| signed_in.is_current()).and_then(|signed_in| {
+            let seed = signed_in.digest().filter(|digest| record.seed.as_ref() != Some(digest))?;
+            Some(Usable { token: signed_in.refresh_token.clone()?, seed: Some(seed) })
+        });
         let now = self.now().unix();
         let alive =
             |refresh: &&StoredRefresh| refresh.lifetime.is_none_or(|lifetime| now < refresh.obtained_at + lifetime);
-        if let Some(refresh) = record.refresh.as_ref().filter(|_| record.intent.is_none()).filter(alive) {
-            return Some(Usable { token: refresh.token.clone(), seed: None });
-        }
-        let signed_in = self.profile.signed_in.as_ref()?;
-        let seed = signed_in.digest().filter(|digest| record.seed.as_ref() != Some(digest));
-        Some(Usable { token: signed_in.refresh_token.clone()?, seed: Some(seed?) })
+        left.or_else(|| {
+            let kept = record.refresh.as_ref().filter(|_| record.intent.is_none()).filter(alive)?;
+            Some(Usable { token: kept.token.clone(), seed: None })
+        })
     }
 
     /// Uses the refresh token; `None`: it is of no more use, sign in instead.
@@ -273,6 +279,8 @@ impl<'a> Renewal<'a> {
             let intent = Record {
                 intent: rotates.then(|| self.now().unix()),
                 seed: seed.clone().or_else(|| record.seed.clone()),
+                // Whatever becomes of this one, a token that may be spent is not used afterwards.
+                refresh: record.refresh.clone().filter(|_| record.intent.is_none()),
                 ..Record::clone(record)
             };
             match self.write(record, intent).await {
@@ -283,7 +291,7 @@ impl<'a> Renewal<'a> {
             }
         }
         let failure = match self.send(GrantKind::RefreshToken, grant, Some(&token), dpop).await {
-            Ok(sent) => return self.keep(record, sent, Some(token), dpop).await.map(Some),
+            Ok(sent) => return self.keep(record, sent, Some(token.clone()), dpop).await.map(Some),
             Err(failure) => failure,
         };
         match failure.verdict {
@@ -305,7 +313,8 @@ impl<'a> Renewal<'a> {
                         return Ok(Some(adopted));
                     }
                 }
-                self.write(record, Record { refresh: None, intent: None, ..Record::clone(record) }).await?;
+                let other = record.refresh.clone().filter(|kept| seed.is_some() && kept.token != token);
+                self.write(record, Record { refresh: other, intent: None, ..Record::clone(record) }).await?;
                 Ok(None)
             }
         }
@@ -409,7 +418,7 @@ impl<'a> Renewal<'a> {
             }
             (None, None) => None,
         };
-        self.keep_sign_in(issued.refresh_token.as_ref()).await;
+        let seed = self.keep_successor(issued.refresh_token.as_ref(), record).await;
         let generation = record.generation.max(self.brief.floor) + 1;
         let renewed = Record {
             generation,
@@ -419,7 +428,7 @@ impl<'a> Renewal<'a> {
             failure: None,
             takeovers: record.takeovers.clone(),
             conflicts: record.conflicts,
-            seed: record.seed.clone(),
+            seed,
             dpop_key: dpop.and_then(|key| key.stored.clone()),
         };
         let published = self.publishable(&issued, generation, &sent, record.token.as_ref(), dpop);
@@ -504,17 +513,6 @@ impl<'a> Renewal<'a> {
 
     fn has_dpop_key(&self, record: &Record) -> bool {
         record.dpop_key.is_some() || self.profile.dpop_key.is_some()
-    }
-
-    /// The successor of a refresh token that a file keeps goes there before anybody sees the access token.
-    async fn keep_sign_in(&self, refresh_token: Option<&Secret>) {
-        let Some(SignedIn { file: Some(file), refresh_token: before, .. }) = &self.profile.signed_in else { return };
-        let Some(token) = refresh_token.filter(|token| Some(*token) != before.as_ref()) else { return };
-        let (file, token) = (file.clone(), token.clone());
-        let written = tokio::task::spawn_blocking(move || private_file::write(&file, token.expose())).await;
-        if !matches!(written, Ok(Ok(()))) {
-            tracing::error!(profile = %self.profile.name, "the renewed refresh token could not be written to its file");
-        }
     }
 
     fn rules(&self) -> WindowRules {

@@ -32,9 +32,7 @@ pub(crate) fn build(
     metadata: Option<&Metadata>,
 ) -> Result<Built> {
     let mut url = url(profile, request, scope)?;
-    if !scope.values.contains_key("assertion_audience") {
-        scope.set("assertion_audience", url.as_str());
-    }
+    name_audience(scope, &url);
     let mut secrets = signing::sign(profile, request.templates(), scope)?;
     append_query(&mut url, request.query, scope)?;
     let (mut headers, mut form) = (headers(request.headers, scope)?, form(request, scope)?);
@@ -57,6 +55,15 @@ pub(crate) fn build(
         identity: profile.identity.clone(),
     };
     Ok(Built { http, secrets })
+}
+
+/// Whom an assertion is for, where neither the profile nor the server's description says it: the token endpoint (RFC 7523
+/// 3), else where the request goes.
+pub(crate) fn name_audience(scope: &mut Scope, url: &Url) {
+    if !scope.values.contains_key("assertion_audience") {
+        let audience = scope.values.get("token_endpoint").cloned().unwrap_or_else(|| url.as_str().into());
+        scope.set("assertion_audience", audience);
+    }
 }
 
 /// The headers that a request declares, and what it takes in answer.

@@ -142,7 +142,7 @@ fn failure(asked: &Asked<'_>, response: &HttpResponse) -> Refusal {
     let status = response.status;
     let after = retry_after(response, asked.sent_unix);
     let named = |code, message: String| Error::new(code, message).with_status(status);
-    let structured = Parts::of_refusal(asked.answer, response).and_then(|parts| structured(asked, &parts, status));
+    let structured = structured(asked, &Parts::of_refusal(asked.answer, response), status);
     let said = |error: Error| match &structured {
         Some(refusal) => error.with_server(
             refusal.error.server_error().map(str::to_owned),
@@ -180,10 +180,7 @@ fn by_status(asked: &Asked<'_>, response: &HttpResponse) -> Refusal {
     let status = response.status;
     if let Some(code) = asked.answer.final_statuses.get(&status.to_string()).and_then(|code| ErrorCode::from_name(code))
     {
-        return Refusal {
-            error: Error::new(code, advice(code, asked.kind)).with_status(status),
-            verdict: Verdict::Final,
-        };
+        return Refusal { error: Error::new(code, advice(code, asked)).with_status(status), verdict: Verdict::Final };
     }
     if (200..300).contains(&status) {
         let message = format!("the server answered {status}, which is no success of this provider");
@@ -198,7 +195,7 @@ fn by_status(asked: &Asked<'_>, response: &HttpResponse) -> Refusal {
     };
     let message = match code {
         ErrorCode::Protocol | ErrorCode::ServerError => format!("the server refused ({})", describe(response)),
-        code => advice(code, asked.kind).to_owned(),
+        code => advice(code, asked).to_owned(),
     };
     // It may be a proxy or a firewall that speaks, so it is never final.
     let error = Error::new(code, message).with_status(status).with_retryable(code != ErrorCode::Config);
@@ -269,7 +266,7 @@ fn structured(asked: &Asked<'_>, parts: &Parts<'_>, status: u16) -> Option<Refus
     let mut mask = asked.profile.mask();
     asked.secrets.iter().for_each(|secret| mask.add(secret.expose()));
     let description = description.map(|text| mask.clean(&text, MAX_DESCRIPTION));
-    let error = Error::new(code, advice(code, asked.kind))
+    let error = Error::new(code, advice(code, asked))
         .with_status(status)
         .with_server(is_token.then(|| mask.clean(&word, MAX_SERVER_ERROR)), description);
     let verdict = match code {
@@ -281,12 +278,22 @@ fn structured(asked: &Asked<'_>, parts: &Parts<'_>, status: u16) -> Option<Refus
 }
 
 /// What the reader can do about it.
-fn advice(code: ErrorCode, kind: GrantKind) -> &'static str {
-    match (code, kind) {
+fn advice(code: ErrorCode, asked: &Asked<'_>) -> &'static str {
+    match (code, asked.kind) {
+        (ErrorCode::InvalidClient, _) if asked.profile.value("private_key").is_some() => {
+            "the server refuses this client: check the profile's client_id, private_key and key_id, that the server knows the public key, and this machine's clock"
+        }
         (ErrorCode::InvalidClient, _) => {
             "the server refuses these client credentials: check the profile's client_id and client_secret"
         }
         (ErrorCode::InvalidGrant, GrantKind::RefreshToken) => "the server refuses the refresh token: sign in again",
+        (ErrorCode::InvalidGrant, GrantKind::JwtBearer) => {
+            "the server refuses the assertion: check the profile's private_key, key_id and whom it speaks for, and this machine's clock"
+        }
+        (ErrorCode::InvalidGrant, GrantKind::TokenExchange) => {
+            "the server refuses the token that the exchange starts from: check subject_token and its type"
+        }
+        (ErrorCode::InvalidGrant, kind) if kind.interactive() => "the server refuses this sign-in: begin it again",
         (ErrorCode::InvalidGrant, _) => "the server refuses this login: check the profile's username and password",
         (ErrorCode::AccessDenied, _) => "the server denies access: ask the vendor for the permission",
         (ErrorCode::RateLimited, _) => "the server asks for fewer requests",

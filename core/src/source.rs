@@ -333,6 +333,8 @@ impl Source {
     /// Ends serving; calls get `closed` from now on.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        // The host's own is let go of here, not whenever the map of sources drops what was removed; before any lock.
+        self.function.store(None);
         let mut state = self.lock();
         state.epoch += 1;
         self.published.store(None);
@@ -360,6 +362,15 @@ impl Source {
 }
 
 impl State {
+    /// Nothing that was remembered counts, and no renewal that has begun publishes over what comes now.
+    fn start_over(&mut self) {
+        self.epoch += 1;
+        self.rejected = false;
+        self.rejections = 0;
+        self.forget = false;
+        self.pause = None;
+    }
+
     /// The renewal under way, if it is alive: one that panicked, or met a runtime that was shutting down, has no sender.
     fn flight(&self) -> Option<&FlightWatch> {
         self.flight.as_ref().filter(|flight| flight.has_changed().is_ok())

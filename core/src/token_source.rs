@@ -1,5 +1,6 @@
 //! The public face of one source.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::call::{self, Again, Answer, CallResult, Request, Response};
 use crate::completion::{self, CompletionQueue, Pending};
 use crate::custom::{self, Host, TokenFunction};
 use crate::error::{Error, ErrorCode, Result};
+use crate::login::{self, LoggedOut, Login, LoginKind, LoginOptions};
 use crate::profile::Narrowing;
 use crate::provider::{GrantKind, Provider};
 use crate::registry::{Registry, SourceKey};
@@ -390,6 +392,53 @@ impl TokenSource {
         let made = self.about(self.source.narrowed(narrowing))?;
         let source = self.registry.get_or_make(SourceKey::narrowed(&made.profile()), || Ok(made))?;
         Ok(TokenSource::new(source, self.registry.clone()))
+    }
+
+    /// What a person has to do before there is a token; `None` for grants that need nobody.
+    pub fn login_kind(&self) -> Option<LoginKind> {
+        LoginKind::of(self.source.profile().grant)
+    }
+
+    /// The file that keeps the refresh token of a sign-in: the profile's `refresh_token = "file:PATH"`.
+    pub fn login_file(&self) -> Option<PathBuf> {
+        self.source.profile().signed_in.as_ref()?.file.clone()
+    }
+
+    /// Begins a person's sign-in: [`Login`] says what to show and do, and ends with the source's new token.
+    ///
+    /// # Errors
+    /// `unsupported` for a grant that needs no person; `invalid_argument` for a redirect URI that cannot be; `config` and
+    /// `store` where the refresh token could not be kept; else what the server said.
+    pub async fn begin_login(&self, options: LoginOptions) -> Result<Login> {
+        let work = login::begin(self.source.clone(), options);
+        self.about(login::until_dropped(&self.source.core, work).await)
+    }
+
+    /// The same for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`TokenSource::begin_login`].
+    pub fn begin_login_blocking(&self, options: LoginOptions) -> Result<Login> {
+        block_on(self.begin_login(options))
+    }
+
+    /// Signs out: the provider's operation `revoke` ends the tokens at the server (RFC 7009), those known here are forgotten
+    /// whatever it says, and the profile's file with the refresh token is deleted. A profile that can sign in by itself
+    /// does so at the next call. Tokens that other sources and processes hold are theirs to forget.
+    ///
+    /// # Errors
+    /// `store`: the file could not be deleted; `closed`.
+    pub async fn logout(&self) -> Result<LoggedOut> {
+        let work = login::logout(self.source.clone());
+        self.about(login::to_the_end(&self.source.core, work).await)
+    }
+
+    /// The same for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`TokenSource::logout`].
+    pub fn logout_blocking(&self) -> Result<LoggedOut> {
+        block_on(self.logout())
     }
 
     pub(crate) fn set_function(&self, function: Arc<dyn TokenFunction>) -> Result<()> {

@@ -1,6 +1,9 @@
 //! The commands, and what they share: the engine and the source that the options name.
 
 mod call;
+mod login;
+mod logout;
+mod provider_files;
 mod providers;
 mod request;
 mod token;
@@ -11,7 +14,7 @@ use clap::error::ErrorKind;
 use qauth_core::{Discovery, Engine, ErrorCode, Provider, TokenSource};
 use serde_json::{Map, Value};
 
-use crate::args::{Cli, Command, Global, SimArgs, Unparsed};
+use crate::args::{Cli, Command, Global, ProvidersArgs, SimArgs, Unparsed};
 use crate::assignment::{self, Files, wrong};
 use crate::console::Console;
 use crate::failure::{self, Failure};
@@ -25,6 +28,9 @@ pub(crate) fn execute(cli: &Cli, console: &mut Console<'_, '_>) -> Outcome {
         Command::Token(args) => token::run(&open()?, args, console)?,
         Command::Request(args) => request::run(&open()?, args, console)?,
         Command::Call(args) => call::run(&open()?, args, console)?,
+        Command::Login(args) => login::run(&open()?, args, console)?,
+        Command::Logout(args) => logout::run(&open()?, args, console)?,
+        Command::Providers(ProvidersArgs { work: Some(work), .. }) => return provider_files::run(work, console),
         Command::Providers(args) => providers::run(&open()?.engine, args, console)?,
         Command::Sim(args) => return Ok(simulate(args)),
     }
@@ -123,6 +129,13 @@ fn refuse_secrets(provider: &Provider, overrides: &Map<String, Value>) -> Result
         let text = value.as_str().unwrap_or_default();
         text.starts_with("env:") || text.starts_with("file:")
     };
+    if overrides.get("refresh_token").is_some_and(|value| !is_reference(value)) {
+        return Err(wrong(
+            "--set refresh_token: is a secret, which other users can see on the command line; \
+             write refresh_token=file:PATH or refresh_token=env:NAME",
+        )
+        .into());
+    }
     let secrets = provider.fields().filter(|field| field.secret);
     for field in secrets {
         if overrides.get(field.name).is_some_and(|value| !is_reference(value)) {
@@ -159,6 +172,8 @@ mod tests {
             let said = refused(json!({ "client_secret": value })).expect("this is refused");
             assert!(said.contains("QUIQUP_CLIENT_SECRET") && !said.contains("canary"), "{said}");
         }
+        assert!(refused(json!({"refresh_token": "canary"})).is_some_and(|said| !said.contains("canary")));
+        assert_eq!(refused(json!({"refresh_token": "file:x.login"})), None);
         assert_eq!(refused(json!({"client_secret": "env:MY_SECRET", "client_id": "me", "environment": "mock"})), None);
         assert_eq!(refused(json!({"client_secret": "file:/run/secret"})), None);
     }

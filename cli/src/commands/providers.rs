@@ -5,6 +5,7 @@ use std::path::Path;
 use qauth_core::{Engine, Error, ErrorCode, FieldInfo, OperationInfo, Provider};
 use serde_json::{Value, json};
 
+use super::provider_files;
 use crate::args::ProvidersArgs;
 use crate::console::{Console, Style};
 use crate::failure::Failure;
@@ -31,9 +32,7 @@ fn find(engine: &Engine, name: &str) -> Result<Provider, Error> {
     if !name.contains('/') && !name.ends_with(".toml") {
         return engine.provider(name);
     }
-    let text = std::fs::read_to_string(Path::new(name))
-        .map_err(|error| Error::new(ErrorCode::Config, format!("the provider file {name}: {}", error.kind())))?;
-    Provider::from_toml(&text)
+    Provider::from_toml(&provider_files::read(Path::new(name), "provider file")?)
 }
 
 /// The provider's file. A table of the configuration has none of its own.

@@ -3,6 +3,8 @@
 mod call;
 mod config;
 mod errors;
+mod login;
+mod provider_files;
 mod providers;
 mod request;
 mod simulator;

@@ -13,7 +13,7 @@ fn version_and_help_are_results() {
         let line = format!("{:4}  {}", code.exit_status(), code.name());
         assert!(help.lines().any(|shown| shown == line), "{line:?} in {help}");
     }
-    for command in ["token", "request", "call", "providers"] {
+    for command in ["token", "request", "call", "login", "logout", "providers"] {
         let help = bench.qauth(&[command, "--help"]).fine();
         assert!(help.contains(&format!("Usage: qauth {command}")) && help.contains("--config <FILE>"), "{help}");
         assert!(bench.qauth(&[command, "-h"]).fine().len() < help.len());

@@ -50,11 +50,14 @@ impl std::fmt::Debug for ProfileInput {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Document {
+pub(crate) struct Document {
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::profiles"))]
     profiles: IndexMap<String, Map<String, Value>>,
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::providers"))]
     providers: IndexMap<String, Value>,
     #[serde(default)]
     store: StoreTable,
@@ -67,6 +70,7 @@ struct Document {
 }
 
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct StoreTable {
     #[serde(default)]
@@ -76,6 +80,7 @@ struct StoreTable {
 }
 
 #[derive(Clone, Copy, Default, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum StoreKind {
     #[default]
@@ -85,6 +90,7 @@ enum StoreKind {
 }
 
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct TransportTable {
     #[serde(default)]
@@ -92,14 +98,17 @@ struct TransportTable {
     #[serde(default)]
     proxy: Option<String>,
     #[serde(default, deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     connect_timeout: Option<Duration>,
     #[serde(default, deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     timeout: Option<Duration>,
     #[serde(default)]
     max_answer_bytes: Option<usize>,
 }
 
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct TestingTable {
     #[serde(default)]
@@ -107,6 +116,7 @@ struct TestingTable {
 }
 
 #[derive(Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum ClockKind {
     #[default]
@@ -187,6 +197,7 @@ impl Config {
                 connect_timeout: positive(table.connect_timeout, "transport.connect_timeout")?
                     .unwrap_or(defaults.connect_timeout),
                 timeout: positive(table.timeout, "transport.timeout")?.unwrap_or(defaults.timeout),
+                answers: None,
             },
             max_answer: match table.max_answer_bytes {
                 Some(0) => return Err(Error::config("transport.max_answer_bytes: must be above 0")),

@@ -1,6 +1,7 @@
 //! Where a configured value comes from: the text itself, `env:NAME`, `file:PATH` or `cmd:PROGRAM ARGS` (DESIGN.md 8).
 
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -22,6 +23,8 @@ pub(crate) struct Trust {
     pub(crate) commands: bool,
     /// The document was found, not named: commands are never run from it.
     pub(crate) discovered: bool,
+    /// What the document leaves out is not looked for in the process environment.
+    pub(crate) alone: bool,
 }
 
 /// A value and, for `file:`, what to watch.
@@ -35,8 +38,11 @@ pub(crate) struct Resolved {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WatchedFile {
     path: PathBuf,
-    stamp: Option<(SystemTime, u64)>,
+    stamp: Option<Stamp>,
 }
+
+/// Time of change, size and number of a file: a successor written in the same tick of the clock is another file.
+type Stamp = (SystemTime, u64, u64);
 
 impl WatchedFile {
     /// A file that is not there yet.
@@ -44,9 +50,9 @@ impl WatchedFile {
         WatchedFile { path: path.to_owned(), stamp: None }
     }
 
-    fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    fn stamp(path: &Path) -> Option<Stamp> {
         let meta = std::fs::metadata(path).ok()?;
-        Some((meta.modified().ok()?, meta.len()))
+        Some((meta.modified().ok()?, meta.len(), meta.ino()))
     }
 
     pub(crate) fn changed(&self) -> bool {

@@ -91,7 +91,7 @@ fn unknown_sections_providers_and_profiles_are_named() {
     for (text, names) in [
         ("[profile.p]", "unknown field `profile`"),
         ("[profiles.p]", "profiles.p.provider: is missing"),
-        ("[profiles.p]\nprovider = \"acme\"", "provider \"acme\" is unknown: built in are oauth2"),
+        ("[profiles.p]\nprovider = \"acme\"", "provider \"acme\" is unknown: built in are custom, oauth2"),
         ("[profiles.p]\nprovider = 5", "profiles.p.provider: has the wrong type"),
         ("[profiles.p]\nprovider = \"./nowhere.toml\"", "nowhere.toml"),
         ("[profiles.q]\nprovider = \"quable\"", "profile \"p\" is unknown: there are q"),

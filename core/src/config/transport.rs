@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
+
+use crate::transport::{HttpRequest, HttpResponse, TransportFault};
 
 /// The word for `transport.proxy` that opts in to `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
 pub(crate) const PROXY_FROM_ENVIRONMENT: &str = "env";
@@ -21,7 +24,12 @@ pub(crate) struct TransportOptions {
     pub(crate) connect_timeout: Duration,
     /// For the whole exchange, from the call to the last byte of the answer.
     pub(crate) timeout: Duration,
+    /// Answers in place of servers: nothing goes to any network.
+    pub(crate) answers: Option<Answers>,
 }
+
+/// Gives the answer to a request.
+pub(crate) type Answers = Arc<dyn Fn(HttpRequest) -> Result<HttpResponse, TransportFault> + Send + Sync>;
 
 impl Default for TransportOptions {
     fn default() -> TransportOptions {
@@ -30,6 +38,7 @@ impl Default for TransportOptions {
             proxy: None,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
+            answers: None,
         }
     }
 }

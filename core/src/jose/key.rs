@@ -26,6 +26,7 @@ const NEEDS_HS: &str = "a shared secret needs an HS algorithm";
 
 /// How the text of a key is written; see [`SigningKey::parse`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum KeyFormat {
     Pem,

@@ -2,6 +2,7 @@
 
 mod check;
 mod definition;
+mod mistakes;
 mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,12 +13,13 @@ use serde_json::{Value, json};
 
 pub(crate) use check::{Finding, PROFILE_KEYS, header_is_free};
 pub(crate) use definition::*;
+pub use mistakes::Mistake;
 pub(crate) use template::{Bound, JsonTemplate, Place, Scope, Template};
 
 use crate::document;
 use crate::error::{Error, Result};
 
-static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/providers");
+static BUILT_IN: Dir<'_> = include_dir!("$OUT_DIR/providers");
 
 /// A checked provider definition. Cheap to clone.
 #[derive(Clone)]
@@ -59,6 +61,11 @@ impl Provider {
         Self::checked(value, text.into())
     }
 
+    /// Every mistake in a provider file, in the order of its lines; none: [`Provider::from_toml`] takes it.
+    pub fn check_toml(text: &str) -> Vec<Mistake> {
+        mistakes::find(text)
+    }
+
     /// The same from a table of a configuration.
     pub(crate) fn from_value(value: Value) -> Result<Provider> {
         let source = serde_json::to_string_pretty(&value).unwrap_or_default();
@@ -71,7 +78,7 @@ impl Provider {
             .and_then(Value::as_str)
             .map_or_else(|| "provider".to_owned(), |name| format!("provider {name:?}"));
         let definition: Definition = document::typed(value, &at)?;
-        if let Some(Finding { at, message }) = check::check(&definition).into_iter().next() {
+        if let Some(Finding { at, message, .. }) = check::check(&definition).into_iter().next() {
             return Err(Error::config(format!("provider {:?}: {at}: {message}", definition.name)));
         }
         let digest = ring::digest::digest(&ring::digest::SHA256, source.as_bytes());
@@ -210,8 +217,13 @@ impl Provider {
         }
         for request in grant.requests() {
             names.extend(request.basic.into_iter().flatten().map(String::as_str));
-            if let Some(method) = request.client_auth {
-                names.extend(method.needs().iter().copied());
+            let Some(method) = request.client_auth else { continue };
+            names.extend(method.needs().iter().copied());
+            // An assertion that the file words itself may need more than the standard one.
+            let own =
+                ["client_secret_jwt", "private_key_jwt"].into_iter().filter_map(|name| self.definition.jwts.get(name));
+            for jwt in own {
+                names.extend(jwt.templates().flat_map(Template::variables).chain(jwt.credentials()));
             }
         }
         names

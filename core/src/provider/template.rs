@@ -206,6 +206,9 @@ impl Part {
             return Ok(Part::Variable(inside.to_owned()));
         }
         let wrong = || {
+            // No more than what can be meant as a name or call: anything may have been pasted here.
+            let harmless = |c: char| c.is_ascii_alphanumeric() || "_-.()".contains(c);
+            let inside = if inside.len() <= 32 && inside.chars().all(harmless) { inside } else { "…" };
             format!(
                 "has {{{inside}}}: expected {{name}} or {{function(argument)}}, the functions being base64, now, random, jwt"
             )

@@ -123,3 +123,87 @@ fn the_files_that_the_design_page_prints_work_as_printed() {
         assert!(provider.description().is_none());
     }
 }
+
+fn mistakes(text: &str) -> Vec<String> {
+    Provider::check_toml(text).iter().map(Mistake::to_string).collect()
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_line_and_no_value() {
+    let text = r#"
+name = 7
+nmae = "canary"
+[environments.production]
+base_url = "https://api.acme.example"
+[credentials]
+key = { env = "acme canary", secret = true, secrte = true }
+spare = "canary"
+[grants.login]
+path = ["canary"]
+json = { key = "{key}", list = ["{A}", "fine", "{"], deep = { b = "}" } }
+headers = { Host = "canary", X = "{kye}" }
+basic = ["key"]
+[[grants.login.steps]]
+path = "/a"
+keep = { a = "/x", b = "canary" }
+[grants.logins]
+[answer]
+access_token = { pth = "/canary" }
+success = [200, 302, "canary"]
+expires_at = 2026-01-01
+[mtls]
+certificate = "key"
+"#;
+    assert_eq!(
+        mistakes(text),
+        [
+            "2:1: name: has the wrong type or value; expected a string",
+            "3:1: nmae: is unknown; expected one of name, description, api_path, environments, variables, credentials, discovery, jwts, mtls, grants, answer, lifetime, attach, operations",
+            "7:9: credentials.key.env: expected upper-case letters, digits and _",
+            "7:45: credentials.key.secrte: is unknown; expected one of env, pattern, secret, optional, default, description, advised, discovered, multiline",
+            "8:1: credentials.spare: has the wrong type or value; expected a table",
+            "10:1: grants.login.path: has the wrong type or value; expected a string",
+            "11:33: grants.login.json.list.0: has {A}: expected {name} or {function(argument)}, the functions being base64, now, random, jwt",
+            "11:48: grants.login.json.list.2: has a { without its }; write {{ for a literal one",
+            "11:63: grants.login.json.deep.b: has a } without its {; write }} for a literal one",
+            "12:13: grants.login.headers.Host: this header is written by qauth itself",
+            "12:30: grants.login.headers.X: {kye} is declared neither under credentials nor under variables",
+            "13:1: grants.login.basic: invalid length 1, expected an array of length 2",
+            "16:20: grants.login.steps.0.keep.b: expected a JSON Pointer such as \"/access_token\" (RFC 6901)",
+            "17:9: grants.logins: is unknown; expected one of client_credentials, password, refresh_token, login, static, self_signed, jwt_bearer, token_exchange, device_code, authorization_code, custom",
+            "19:18: answer.access_token.pth: is unknown; expected one of path, header, cookie, text, unit, zone, equals, not",
+            "20:22: answer.success.2: has the wrong type or value; expected u16",
+            "21:1: answer.expires_at: is a date or time; write it as text, in quotes",
+            "22:2: mtls.key: is missing",
+        ]
+    );
+    assert!(!mistakes(text).join("").contains("canary"));
+}
+
+#[test]
+fn mistakes_in_the_syntax_are_told_together_with_those_of_the_lines_that_can_be_read() {
+    let text = MINIMAL.replace("secret = true }", "secret = }").replace("[grants.login]", "[[grants.login\nnmae = 1");
+    let found = mistakes(&text);
+    assert!(found.len() >= 2 && found[0].starts_with("6:") && found[1].starts_with("7:"), "{found:?}");
+    assert!(!found.join("").contains("missing"), "{found:?}");
+    assert_eq!(mistakes(&"#".repeat(5 << 20)), ["1:1: is larger than 4 MiB"]);
+}
+
+#[test]
+fn what_only_follows_from_a_mistake_is_not_told() {
+    // fault 7
+    let unknown = MINIMAL.replace("json = {", "jsno = {");
+    assert_eq!(mistakes(&unknown).len(), 1, "{:?}", mistakes(&unknown));
+    let unused = MINIMAL.replace("[grants.login]", "spare = { env = \"ACME_SPARE\" }\n[grants.login]");
+    assert_eq!(mistakes(&unused), ["7:1: credentials.spare: is declared but used nowhere"]);
+    let missing = MINIMAL.replace("name = \"acme\"", "");
+    assert_eq!(mistakes(&missing), ["1:1: name: is missing"]);
+}
+
+#[test]
+fn a_correct_file_has_no_mistakes() {
+    for provider in Provider::all() {
+        assert_eq!(mistakes(provider.source()), [""; 0]);
+    }
+    assert_eq!(mistakes(MINIMAL), [""; 0]);
+}

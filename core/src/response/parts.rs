@@ -34,9 +34,8 @@ impl<'a> Parts<'a> {
     }
 
     /// For a refusal, which may have any body or none.
-    pub(super) fn of_refusal(answer: &Answer, response: &'a HttpResponse) -> Option<Parts<'a>> {
-        let json = json::parse(&response.body, answer.control_characters_in_strings).ok();
-        Some(Parts { response, json })
+    pub(super) fn of_refusal(answer: &Answer, response: &'a HttpResponse) -> Parts<'a> {
+        Parts { response, json: json::parse(&response.body, answer.control_characters_in_strings).ok() }
     }
 
     pub(super) fn get(&self, part: &Part) -> Option<Value> {
@@ -98,13 +97,13 @@ impl<'a> Parts<'a> {
 
     /// A cookie's value and attributes; the last one of that name counts, as in a browser.
     fn cookie(&self, name: &str) -> Option<(&str, &str)> {
-        let cookies = self.response.headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let cookies = self.response.headers.get_all(SET_COOKIE).iter().rev().filter_map(|value| value.to_str().ok());
         cookies
             .filter_map(|cookie| {
                 let (pair, attributes) = cookie.split_once(';').unwrap_or((cookie, ""));
                 let (own, value) = pair.split_once('=')?;
                 (own.trim() == name).then(|| (value.trim().trim_matches('"'), attributes))
             })
-            .last()
+            .next()
     }
 }

@@ -67,6 +67,47 @@ impl Source {
         state.forget = true;
     }
 
+    /// A person has signed in: this token is the current one, and nothing that was remembered before counts any more.
+    pub(crate) fn adopt(self: &Arc<Self>, published: &Arc<Published>) -> Result<()> {
+        let mut state = self.lock();
+        if self.is_closed() {
+            return Err(Error::closed());
+        }
+        self.floor.fetch_max(published.generation, Ordering::Relaxed);
+        state.start_over();
+        self.published.store(Some(published.clone()));
+        drop(state);
+        self.schedule(published);
+        Ok(())
+    }
+
+    /// A person has signed out: no token is served until a new one is obtained.
+    pub(crate) fn forget(&self) {
+        let mut state = self.lock();
+        state.start_over();
+        self.published.store(None);
+    }
+
+    /// The renewal under way is at its end, and none begins while this is held.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.local().turn.lock().await
+    }
+
+    /// The token that is published now.
+    pub(crate) fn current(&self) -> Option<Arc<Published>> {
+        self.published.load_full()
+    }
+
+    /// Reads the profile's files again, changed or not; what cannot be read changes nothing.
+    pub(crate) fn reread(&self) {
+        let seen = self.profile();
+        let Ok(profile) = seen.reread() else { return };
+        let profile = Arc::new(profile.named(self.core.store.naming_key()));
+        let _state = self.lock();
+        // Changed meanwhile: what is there now was made later.
+        self.swap_profile(&seen, profile);
+    }
+
     /// Replaces keys of the profile; the token obtained with the old ones is not served any more.
     pub(crate) fn update(&self, changes: &Map<String, Value>) -> Result<()> {
         loop {

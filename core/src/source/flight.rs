@@ -103,7 +103,7 @@ impl Source {
     }
 
     /// What a renewal starts from, and the epoch in which it does.
-    fn brief(&self) -> (u64, Brief) {
+    pub(crate) fn brief(&self) -> (u64, Brief) {
         let mut state = self.lock();
         let published = self.published.load();
         let generation = published.as_ref().map_or(0, |published| published.generation);
@@ -130,13 +130,18 @@ impl Source {
         state.flight = None;
         self.published.store(Some(published.clone()));
         drop(state);
+        self.schedule(published);
+        true
+    }
+
+    /// Sets the timer for the renewal of what was published.
+    pub(super) fn schedule(self: &Arc<Self>, published: &Arc<Published>) {
         let mode = self.profile.load().mode;
         if mode != Mode::OnDemand
             && let Ok(running) = self.core.running()
         {
             running.schedule.add(&published.windows.refresh_at, self.timed());
         }
-        true
     }
 
     /// Remembers a failure, unless something happened since `epoch` that makes it outdated.

@@ -10,7 +10,7 @@ impl<'a> Checker<'a> {
     pub(super) fn grants(&mut self) {
         let definition = self.definition;
         if definition.grants.keys().all(|kind| *kind == GrantKind::RefreshToken) {
-            self.wrong("grants", "there must be one beside refresh_token");
+            self.lacks("grants", "there must be one beside refresh_token");
         }
         for (kind, grant) in &definition.grants {
             self.grant(*kind, grant);
@@ -38,7 +38,7 @@ impl<'a> Checker<'a> {
                         self.wrong(format!("{at}.token"), "a token that is signed here is grant self_signed");
                     }
                 }
-                (None, _) => self.wrong(format!("{at}.token"), "is missing"),
+                (None, _) => self.lacks(format!("{at}.token"), "is missing"),
             }
             return;
         }
@@ -70,9 +70,9 @@ impl<'a> Checker<'a> {
             }
         }
         match kind {
-            GrantKind::DeviceCode if grant.device.is_none() => self.wrong(format!("{at}.device"), "is missing"),
+            GrantKind::DeviceCode if grant.device.is_none() => self.lacks(format!("{at}.device"), "is missing"),
             GrantKind::AuthorizationCode if grant.authorize.is_none() => {
-                self.wrong(format!("{at}.authorize"), "is missing");
+                self.lacks(format!("{at}.authorize"), "is missing");
             }
             _ => {}
         }
@@ -118,7 +118,7 @@ impl<'a> Checker<'a> {
     fn step(&mut self, at: &str, step: &'a Step, known: &mut Vec<&'a str>) {
         self.request(at, step.request(), known);
         if step.keep.is_empty() {
-            self.wrong(format!("{at}.keep"), "is missing: a request of which nothing is read is of no use");
+            self.lacks(format!("{at}.keep"), "is missing: a request of which nothing is read is of no use");
         }
         for (name, part) in &step.keep {
             let place = format!("{at}.keep.{name}");
@@ -142,7 +142,7 @@ impl<'a> Checker<'a> {
             let used: Vec<&str> =
                 later.flat_map(RequestSpec::templates).flat_map(|template| template.variables()).collect();
             for name in step.keep.keys().filter(|name| !used.contains(&name.as_str())) {
-                self.wrong(format!("{at}.steps.{index}.keep.{name}"), "is kept but no later request reads it");
+                self.lacks(format!("{at}.steps.{index}.keep.{name}"), "is kept but no later request reads it");
             }
         }
     }
@@ -153,7 +153,7 @@ impl<'a> Checker<'a> {
             (Some(_), None) => self.wrong(format!("{at}.path"), "must begin with /"),
             (None, Some(url)) if !url.is_variable() => self.https(&format!("{at}.url"), url),
             (None, Some(_)) => {}
-            (None, None) => self.wrong(format!("{at}.path"), "is missing (or url)"),
+            (None, None) => self.lacks(format!("{at}.path"), "is missing (or url)"),
             (Some(_), Some(_)) => self.wrong(format!("{at}.url"), "is given beside path; keep one"),
         }
         for (key, template) in [("path", request.path), ("url", request.url)] {
@@ -185,7 +185,7 @@ impl<'a> Checker<'a> {
                 true => drop(self.used.insert(name)),
                 false => self.wrong(
                     format!("{at}.basic"),
-                    format!("{name} is declared neither under credentials nor under variables"),
+                    format!("{} is declared neither under credentials nor under variables", super::shown(name)),
                 ),
             }
         }
@@ -223,7 +223,7 @@ impl<'a> Checker<'a> {
         }
         let mtls = matches!(method, ClientAuth::TlsClientAuth | ClientAuth::SelfSignedTlsClientAuth);
         if mtls && self.definition.mtls.is_none() {
-            self.wrong(&at_auth, "the certificate is named by [mtls], which is missing");
+            self.lacks(&at_auth, "the certificate is named by [mtls], which is missing");
         }
     }
 }

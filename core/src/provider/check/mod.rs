@@ -64,6 +64,8 @@ const CODES: [ErrorCode; 7] = [
 pub(crate) struct Finding {
     pub(crate) at: String,
     pub(crate) message: String,
+    /// Something else is not there; it may only be unreadable.
+    pub(crate) absence: bool,
 }
 
 /// Every mistake in a definition.
@@ -87,7 +89,12 @@ struct Checker<'a> {
 
 impl<'a> Checker<'a> {
     fn wrong(&mut self, at: impl Into<String>, message: impl Into<String>) {
-        self.findings.push(Finding { at: at.into(), message: message.into() });
+        self.findings.push(Finding { at: at.into(), message: message.into(), absence: false });
+    }
+
+    /// The same where the mistake is that something else is not there.
+    fn lacks(&mut self, at: impl Into<String>, message: impl Into<String>) {
+        self.findings.push(Finding { at: at.into(), message: message.into(), absence: true });
     }
 
     fn run(&mut self) {
@@ -163,7 +170,7 @@ impl<'a> Checker<'a> {
         }
         if field.discovered.is_some() {
             if self.definition.discovery.is_none() {
-                self.wrong(format!("{at}.discovered"), "there is no [discovery] that could give it");
+                self.lacks(format!("{at}.discovered"), "there is no [discovery] that could give it");
             }
             if field.secret || field.default.is_some() {
                 self.wrong(format!("{at}.discovered"), "what the server tells is no secret and has no default");
@@ -180,7 +187,7 @@ impl<'a> Checker<'a> {
         }
         if !definition.variables.values().chain(definition.credentials.values()).any(|field| field.discovered.is_some())
         {
-            self.wrong("discovery", "no variable has discovered = \"…\", so nothing would be read from it");
+            self.lacks("discovery", "no variable has discovered = \"…\", so nothing would be read from it");
         }
     }
 
@@ -275,7 +282,7 @@ impl<'a> Checker<'a> {
             (Some(_), None) => self.wrong(format!("{at}.path"), "must begin with /"),
             (None, Some(url)) if !url.is_variable() => self.https(&format!("{at}.url"), url),
             (None, Some(_)) => {}
-            (None, None) => self.wrong(format!("{at}.path"), "is missing (or url)"),
+            (None, None) => self.lacks(format!("{at}.path"), "is missing (or url)"),
             (Some(_), Some(_)) => self.wrong(format!("{at}.url"), "is given beside path; keep one"),
         }
         for (header, value) in &operation.headers {
@@ -294,11 +301,12 @@ impl<'a> Checker<'a> {
         let parameters: HashSet<&str> = super::parameters(operation).collect();
         for declared in &operation.optional {
             if !parameters.contains(declared.as_str()) {
-                self.wrong(format!("{at}.optional"), format!("{declared} is no parameter of this operation"));
+                let declared = shown(declared);
+                self.lacks(format!("{at}.optional"), format!("{declared} is no parameter of this operation"));
             }
         }
         if let Some(kind) = operation.grants.iter().find(|kind| !self.definition.grants.contains_key(*kind)) {
-            self.wrong(format!("{at}.grants"), format!("the provider has no grant {}", kind.name()));
+            self.lacks(format!("{at}.grants"), format!("the provider has no grant {}", kind.name()));
         }
         // What is no variable or credential is a parameter of the call.
         self.used.extend(parameters);
@@ -378,10 +386,10 @@ impl<'a> Checker<'a> {
         }
         let refreshes = self.definition.grants.contains_key(&GrantKind::RefreshToken);
         if lifetime.rotates && !refreshes {
-            self.wrong("lifetime.rotates", "there is no grant refresh_token that could rotate");
+            self.lacks("lifetime.rotates", "there is no grant refresh_token that could rotate");
         }
         if lifetime.conflict_advice.is_some() && !lifetime.single_session {
-            self.wrong("lifetime.conflict_advice", "is used with single_session only");
+            self.lacks("lifetime.conflict_advice", "is used with single_session only");
         }
     }
 
@@ -436,7 +444,7 @@ impl<'a> Checker<'a> {
     fn uses_jwts(&mut self, at: &str, template: &'a Template) {
         for name in template.jwts() {
             if !self.definition.jwts.contains_key(name) {
-                self.wrong(at, format!("{{jwt({name})}} is not declared under jwts"));
+                self.lacks(at, format!("{{jwt({name})}} is not declared under jwts"));
             }
             self.used_jwts.insert(name);
         }
@@ -446,6 +454,7 @@ impl<'a> Checker<'a> {
     fn names(&mut self, at: &str, name: &'a str) {
         let definition = self.definition;
         if !definition.credentials.contains_key(name) && !definition.variables.contains_key(name) {
+            let name = shown(name);
             self.wrong(at, format!("{name} is declared neither under credentials nor under variables"));
         }
         self.used.insert(name);
@@ -456,13 +465,13 @@ impl<'a> Checker<'a> {
         for (section, fields) in [("variables", &definition.variables), ("credentials", &definition.credentials)] {
             for name in fields.keys() {
                 if !self.used.contains(name.as_str()) && !STANDARD.contains(&name.as_str()) {
-                    self.wrong(format!("{section}.{name}"), "is declared but used nowhere");
+                    self.lacks(format!("{section}.{name}"), "is declared but used nowhere");
                 }
             }
         }
         for name in definition.jwts.keys() {
             if !self.used_jwts.contains(name.as_str()) {
-                self.wrong(format!("jwts.{name}"), "is declared but used nowhere");
+                self.lacks(format!("jwts.{name}"), "is declared but used nowhere");
             }
         }
     }
@@ -472,6 +481,11 @@ fn is_identifier(name: &str, hyphen: bool) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || (hyphen && c == '-'))
+}
+
+/// A name, unless it is none: a secret may have been pasted where its name belongs.
+fn shown(name: &str) -> &str {
+    if is_identifier(name, true) { name } else { "what is given here" }
 }
 
 fn is_header_name(name: &str) -> bool {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 /// Where an answer keeps its parts; RFC 6749 5.1 and 5.2 where nothing is said.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Answer {
     pub(crate) success: Vec<u16>,
@@ -114,6 +115,7 @@ pub(crate) struct Instant {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unit {
     Milliseconds,

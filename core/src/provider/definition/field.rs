@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer};
 
 /// A credential or variable that a profile or the process environment gives.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Field {
     #[serde(default)]
@@ -30,6 +31,7 @@ pub(crate) struct Field {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Advised {
     pub(crate) pattern: Pattern,

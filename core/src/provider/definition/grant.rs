@@ -1,15 +1,16 @@
 //! How a token is obtained: the grants, their requests, and how the client proves who it is.
 
 use indexmap::IndexMap;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::answer::{Answer, Part};
 use crate::error::ErrorCode;
 use crate::provider::template::{JsonTemplate, Template};
 
 /// How a token is obtained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename_all = "snake_case"))]
 pub(crate) enum GrantKind {
     ClientCredentials,
     Password,
@@ -31,7 +32,40 @@ pub(crate) enum GrantKind {
     Custom,
 }
 
+/// Written out, because the place of an error is found through keys that are text.
+impl<'de> Deserialize<'de> for GrantKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let known = GrantKind::ALL.into_iter().find(|kind| kind.name() == text);
+        known.ok_or_else(|| D::Error::unknown_variant(&text, &GrantKind::NAMES))
+    }
+}
+
 impl GrantKind {
+    const ALL: [GrantKind; 11] = [
+        GrantKind::ClientCredentials,
+        GrantKind::Password,
+        GrantKind::RefreshToken,
+        GrantKind::Login,
+        GrantKind::Static,
+        GrantKind::SelfSigned,
+        GrantKind::JwtBearer,
+        GrantKind::TokenExchange,
+        GrantKind::DeviceCode,
+        GrantKind::AuthorizationCode,
+        GrantKind::Custom,
+    ];
+
+    const NAMES: [&str; 11] = {
+        let mut names = [""; 11];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = GrantKind::ALL[at].name();
+            at += 1;
+        }
+        names
+    };
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             GrantKind::ClientCredentials => "client_credentials",
@@ -69,6 +103,7 @@ impl GrantKind {
 
 /// One request of a token endpoint; for `static` and `self_signed` the token itself; nothing for `custom`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Grant {
     pub(crate) method: Method,
@@ -98,6 +133,7 @@ pub(crate) struct Grant {
 
 /// A request before the one that brings the token.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Step {
     pub(crate) method: Method,
@@ -115,6 +151,7 @@ pub(crate) struct Step {
 
 /// The page on which a person signs in (RFC 6749 4.1.1).
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Authorize {
     pub(crate) url: Template,
@@ -192,7 +229,9 @@ impl<'a> RequestSpec<'a> {
 
 /// How the client proves who it is at the server (RFC 6749 2.3, RFC 7523 2.2, RFC 8705 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "the standards' names for them (RFC 8414 2, RFC 8705 2)")]
 pub(crate) enum ClientAuth {
     /// By what the profile gives and the server takes.
     Auto,
@@ -257,6 +296,7 @@ impl ClientAuth {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Method {
     Get,

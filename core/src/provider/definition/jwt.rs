@@ -12,6 +12,7 @@ use crate::provider::template::{JsonTemplate, Template};
 
 /// How one JWT is made (RFC 7519).
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JwtSpec {
     /// The credential that signs.
@@ -32,6 +33,7 @@ pub(crate) struct JwtSpec {
     pub(crate) claims: IndexMap<String, JsonTemplate>,
     /// Adds the claims `iat` and `exp`.
     #[serde(default, deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     pub(crate) lifetime: Option<Duration>,
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 pub(crate) use answer::{Answer, Condition, Instant, Part, Pointer, Span, Unit, Zone};
 pub(crate) use field::{Field, Pattern};
-pub(crate) use grant::{Authorize, ClientAuth, Grant, GrantKind, Method, RequestSpec, Step};
+pub(crate) use grant::{ClientAuth, Grant, GrantKind, Method, RequestSpec, Step};
 pub(crate) use jwt::JwtSpec;
 
 use super::template::{JsonTemplate, Template};
@@ -20,6 +20,7 @@ use crate::duration;
 
 /// One vendor's authentication, as its file declares it.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Definition {
     pub(crate) name: String,
@@ -42,6 +43,7 @@ pub(crate) struct Definition {
     #[serde(default)]
     pub(crate) mtls: Option<Mtls>,
     /// The first one that is not `refresh_token` is the default.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::grants"))]
     pub(crate) grants: IndexMap<GrantKind, Grant>,
     #[serde(default)]
     pub(crate) answer: Answer,
@@ -54,6 +56,7 @@ pub(crate) struct Definition {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Environment {
     /// Token calls; API calls too unless `api_base_url` is given. Absent: the profile must give one.
@@ -65,6 +68,7 @@ pub(crate) struct Environment {
 
 /// Where the server describes itself (RFC 8414, OpenID Connect Discovery). Variables with `discovered` come from there.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Discovery {
     pub(crate) issuer: Template,
@@ -72,6 +76,7 @@ pub(crate) struct Discovery {
 
 /// The client certificate of every connection to the profile's own hosts (RFC 8705): two credentials, as PEM.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mtls {
     /// The credential with the certificate, its chain after it.
@@ -82,21 +87,27 @@ pub(crate) struct Mtls {
 
 /// How long tokens live and what renewing does to the others.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Lifetime {
     /// Before the end, from when on callers wait for the renewal.
     #[serde(deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     pub(crate) buffer: Option<Duration>,
     /// Before that, from when on it is renewed behind the callers' back.
     #[serde(deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     pub(crate) ahead: Option<Duration>,
     #[serde(deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     pub(crate) max: Option<Duration>,
     /// Where the answer names none.
     #[serde(deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     pub(crate) default: Option<Duration>,
     /// Whatever the answer says.
     #[serde(deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
     pub(crate) fixed: Option<Duration>,
     /// The access token is a JWT, and its `exp` decides (RFC 7519 4.1.4).
     pub(crate) from_exp: bool,
@@ -110,6 +121,7 @@ pub(crate) struct Lifetime {
 
 /// How a token gets onto a request: by `scheme` or `value` in a header, or by `query` or `cookie` in their place.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Attach {
     pub(crate) header: String,
@@ -150,6 +162,7 @@ impl Attach {
 
 /// A named authenticated call.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Operation {
     #[serde(default)]
@@ -187,6 +200,7 @@ pub(crate) struct Operation {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OnUnauthorized {
     /// The token is dead: renew it once and call again.
