@@ -49,6 +49,11 @@
 #define QAUTH_ABI_VERSION 1
 
 /**
+ * As expires_in_ms: nobody knows how long the token lives.
+ */
+#define QAUTH_EXPIRES_IN_UNKNOWN -1
+
+/**
  * One per process as a rule: owns the threads, the connections, the store and the sources. Any thread, any number at once.
  */
 typedef struct qauth_engine qauth_engine;
@@ -99,10 +104,22 @@ typedef struct qauth_string qauth_string;
 typedef struct qauth_token qauth_token;
 
 /**
+ * One call of a program's own token function. Used up by exactly one of qauth_token_call_give, qauth_token_call_fail and
+ * qauth_token_call_free, inside the function or later, on any thread. Its texts live until then.
+ */
+typedef struct qauth_token_call qauth_token_call;
+
+/**
  * What became of a call: QAUTH_OK or one of the other QAUTH_... codes. Numbers are never reused; a program must expect
  * codes that it does not know.
  */
 typedef int32_t qauth_code;
+
+/**
+ * Whether and why to send a request once more: one of the QAUTH_AGAIN_... numbers; a program takes one that it does not know
+ * for QAUTH_AGAIN_NO.
+ */
+typedef int32_t qauth_again;
 
 /**
  * A name and a value, both with a NUL after them. Borrowed during the call that gets it. Never changes its layout.
@@ -188,6 +205,51 @@ typedef void (*qauth_string_callback)(void *user_data,
                                       qauth_code code,
                                       qauth_string *result_json,
                                       qauth_error *error);
+
+/**
+ * A token function: begins to obtain a token for call, and owns it from now on. It may answer at once, or keep it, return,
+ * and answer later; a call that is never answered ends in QAUTH_TIMEOUT for all who wait. It may call any function of this
+ * library, and free any handle; but a token of its own source ends in QAUTH_TIMEOUT, since that one is this call. No
+ * exception may leave it, nor longjmp.
+ */
+typedef void (*qauth_token_function)(void *user_data, qauth_token_call *call);
+
+/**
+ * Frees the user data of a token function. It may call any function of this library; no exception may leave it, nor longjmp.
+ */
+typedef void (*qauth_free_function)(void *user_data);
+
+/**
+ * What a token function gives. Begin with QAUTH_CUSTOM_TOKEN_INIT and set what is known; everything is borrowed during the
+ * call that gets it. Members are only ever added at the end; struct_size tells the library which of them the program knows.
+ */
+typedef struct {
+    /**
+     * sizeof(qauth_custom_token) in the program.
+     */
+    size_t struct_size;
+    /**
+     * The token itself: 1 to 65536 visible ASCII characters.
+     */
+    const char *access_token;
+    /**
+     * How long it lives, counted from when the function was called. QAUTH_EXPIRES_IN_UNKNOWN: the profile's
+     * default_lifetime, else five minutes.
+     */
+    int64_t expires_in_ms;
+    /**
+     * NULL: "Bearer".
+     */
+    const char *token_type;
+    /**
+     * The scopes that were granted; NULL where that is not known.
+     */
+    const char *scope;
+    /**
+     * What qauth_token_extras_json is to give, a JSON object; NULL for none.
+     */
+    const char *extras_json;
+} qauth_custom_token;
 
 /**
  * Success.
@@ -293,6 +355,21 @@ typedef void (*qauth_string_callback)(void *user_data,
  * The caller's buffer is too small; nothing of the text was copied. Codes from 100 on are the C library's own.
  */
 #define QAUTH_BUFFER_TOO_SMALL 100
+
+/**
+ * The answer stands.
+ */
+#define QAUTH_AGAIN_NO 0
+
+/**
+ * The API wants a nonce in the proof (RFC 9449 9), and it came with the answer. Nothing is wrong with the token.
+ */
+#define QAUTH_AGAIN_NONCE 1
+
+/**
+ * The API rejected the token, and the next caller gets a new one.
+ */
+#define QAUTH_AGAIN_TOKEN 2
 
 #ifdef __cplusplus
 extern "C" {
@@ -551,6 +628,24 @@ qauth_code qauth_source_headers(const qauth_source *source,
                                 qauth_error **error_out);
 
 /**
+ * For requests that the program sends itself: takes note of what the API answered to one for url (as for
+ * qauth_source_headers) with headers of this generation (qauth_headers_generation). To be called after every answer: a 401
+ * invalidates the token, and a nonce for DPoP may come with any. www_authenticate is that header's value, several joined by
+ * ", "; dpop_nonce is DPoP-Nonce's; NULL for one that is not there. *again_out, NULL if that does not matter, says whether to
+ * send the request once more with fresh headers, if it can be: for each reason once, a second time tells nothing new. Fails
+ * with QAUTH_INVALID_ARGUMENT, and with QAUTH_CONFIG where url is a path and the profile has no API address. Any thread; does
+ * not block. Since 0.1.0.
+ */
+qauth_code qauth_source_answered(qauth_source *source,
+                                 const char *url,
+                                 uint64_t generation,
+                                 int32_t http_status,
+                                 const char *www_authenticate,
+                                 const char *dpop_nonce,
+                                 qauth_again *again_out,
+                                 qauth_error **error_out);
+
+/**
  * Calls the API with the token attached. Every status is a result; a 401 leads to one new token and one more try, a 403 to
  * neither; a redirect is returned, never followed. Blocks for at most request->timeout_ms. Fails with what kept the token or
  * the answer away, and with QAUTH_INVALID_ARGUMENT for a host that is not the profile's. On QAUTH_OK *response_out is the
@@ -715,6 +810,12 @@ const char *qauth_headers_value(const qauth_headers *headers,
                                 size_t index);
 
 /**
+ * The generation of the token in them, which qauth_source_answered takes; 0 for NULL. Any thread; does not block.
+ * Since 0.1.0.
+ */
+uint64_t qauth_headers_generation(const qauth_headers *headers);
+
+/**
  * Frees the headers and their texts. NULL does nothing. Any thread; does not block. Since 0.1.0.
  */
 void qauth_headers_free(qauth_headers *headers);
@@ -859,6 +960,79 @@ void qauth_pending_cancel(qauth_pending *pending);
  */
 void qauth_pending_free(qauth_pending *pending);
 
+/**
+ * Gives the source of a profile whose tokens come from a function of the program: a profile of the configuration whose grant
+ * is "custom", or one made here of options_json ({"api_base_url": "https://..."}; NULL for none). Everything else is as with
+ * any source: one call of the function for all who wait, a cache, renewal before the end.
+ *
+ * function never runs on a thread of the library. In a call that waits for a token it runs on the caller's thread, inside of
+ * that call, whose timeout_ms it may outlast; for the asynchronous ones on the thread that runs their queue, inside of
+ * qauth_queue_run. One call at a time, made by whoever of those who wait comes first. A token that is due is renewed when
+ * somebody asks for one.
+ *
+ * On QAUTH_OK user_data is the library's: free_user_data (NULL if there is nothing to free) gets it once, when the source is
+ * gone (qauth_engine_remove, qauth_engine_close, or the last handle) or has got another function by a later call with the
+ * same name and options, and no call of it runs any more; sources that were narrowed before keep the old one. It runs on a
+ * thread of the program, inside of a function of this library. On a failure user_data stays the caller's.
+ *
+ * Fails like qauth_engine_source, and with QAUTH_CONFIG for a profile with another grant. On QAUTH_OK *source_out is the
+ * caller's; free it once with qauth_source_free. Any thread; may read files, does not call function. Since 0.1.0.
+ */
+qauth_code qauth_engine_custom_source(const qauth_engine *engine,
+                                      const char *name,
+                                      const char *options_json,
+                                      qauth_token_function function,
+                                      void *user_data,
+                                      qauth_free_function free_user_data,
+                                      qauth_source **source_out,
+                                      qauth_error **error_out);
+
+/**
+ * The profile's name. Borrowed from the call; NULL for NULL. Any thread; does not block. Since 0.1.0.
+ */
+const char *qauth_token_call_profile(const qauth_token_call *call);
+
+/**
+ * The scope that the token is to be narrowed to, or NULL. Borrowed from the call. Any thread; does not block. Since 0.1.0.
+ */
+const char *qauth_token_call_scope(const qauth_token_call *call);
+
+/**
+ * The audience that the token is for, or NULL. Borrowed from the call. Any thread; does not block. Since 0.1.0.
+ */
+const char *qauth_token_call_audience(const qauth_token_call *call);
+
+/**
+ * The resource that the token is for, or NULL. Borrowed from the call. Any thread; does not block. Since 0.1.0.
+ */
+const char *qauth_token_call_resource(const qauth_token_call *call);
+
+/**
+ * Answers a call with a token, and uses it up whatever is returned. With QAUTH_INVALID_ARGUMENT for what token points to, all
+ * who wait get QAUTH_PROTOCOL; so they do where access_token is what no token can be. QAUTH_OK also where nobody waits any
+ * more. Any thread; does not block. Since 0.1.0.
+ */
+qauth_code qauth_token_call_give(qauth_token_call *call,
+                                 const qauth_custom_token *token,
+                                 qauth_error **error_out);
+
+/**
+ * Answers a call with an error, and uses it up whatever is returned: all who wait get code and message, and the error is
+ * remembered for a moment, growing, like that of a server. message is for people and logs: it holds no secret and no token;
+ * NULL: "the token function failed". With QAUTH_INVALID_ARGUMENT for code (one of the table above that is no success and
+ * below 100) or message, they get QAUTH_PROTOCOL. Any thread; does not block. Since 0.1.0.
+ */
+qauth_code qauth_token_call_fail(qauth_token_call *call,
+                                 qauth_code code,
+                                 const char *message,
+                                 qauth_error **error_out);
+
+/**
+ * Gives a call up without an answer: all who wait get QAUTH_PROTOCOL. NULL does nothing. Any thread; does not block.
+ * Since 0.1.0.
+ */
+void qauth_token_call_free(qauth_token_call *call);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -867,3 +1041,6 @@ void qauth_pending_free(qauth_pending *pending);
 
 /** A qauth_request without anything: qauth_request request = QAUTH_REQUEST_INIT; Since 0.1.0. */
 #define QAUTH_REQUEST_INIT { sizeof(qauth_request), NULL, NULL, NULL, 0, NULL, 0, NULL, 0, QAUTH_TIMEOUT_DEFAULT }
+
+/** A qauth_custom_token of which nothing is known: qauth_custom_token token = QAUTH_CUSTOM_TOKEN_INIT; Since 0.1.0. */
+#define QAUTH_CUSTOM_TOKEN_INIT { sizeof(qauth_custom_token), NULL, QAUTH_EXPIRES_IN_UNKNOWN, NULL, NULL, NULL }

@@ -65,6 +65,15 @@ enum class Code : qauth_code {
 /// "invalid_client" and so on; "unknown" for a number that is no code.
 inline const char *name(Code code) noexcept { return qauth_code_name(static_cast<qauth_code>(code)); }
 
+/// Whether and why to send a request once more. A newer library may have more reasons: to be taken for no.
+enum class Again : qauth_again {
+    no = QAUTH_AGAIN_NO,
+    /// With a fresh proof: it needs the nonce that came with the answer.
+    nonce = QAUTH_AGAIN_NONCE,
+    /// With a new token: this one was rejected.
+    token = QAUTH_AGAIN_TOKEN,
+};
+
 /// A limit for a call. None: the profile's own. Zero or less: cached tokens only.
 using Timeout = std::optional<std::chrono::milliseconds>;
 
@@ -142,6 +151,7 @@ inline void release(qauth_response *handle) noexcept { qauth_response_free(handl
 inline void release(qauth_string *handle) noexcept { qauth_string_free(handle); }
 inline void release(qauth_queue *handle) noexcept { qauth_queue_free(handle); }
 inline void release(qauth_pending *handle) noexcept { qauth_pending_free(handle); }
+inline void release(qauth_token_call *handle) noexcept { qauth_token_call_free(handle); }
 
 struct Release {
     template <typename T> void operator()(T *handle) const noexcept { release(handle); }
@@ -216,6 +226,21 @@ public:
 
 private:
     std::string text_;
+};
+
+/// The same for one that may be absent.
+class OptionalText {
+public:
+    template <typename Text_> OptionalText(const std::optional<Text_> &text, const char *parameter) {
+        if (text) text_.emplace(*text, parameter);
+    }
+    operator const char *() const noexcept {
+        if (text_) return *text_;
+        return nullptr;
+    }
+
+private:
+    std::optional<Text> text_;
 };
 
 /// A borrowed text; only an object that was moved from has none.
@@ -331,6 +356,8 @@ public:
         if (index >= size()) detail::raise(Code::invalid_argument, "index: there are fewer headers");
         return {qauth_headers_name(handle_.get(), index), qauth_headers_value(handle_.get(), index)};
     }
+    /// Of the token in them: what Source::answered takes.
+    std::uint64_t generation() const { return qauth_headers_generation(detail::used(handle_)); }
     iterator begin() const { return {this, 0}; }
     iterator end() const { return {this, size()}; }
 
@@ -610,6 +637,20 @@ public:
         return Headers(made.release());
     }
 
+    /// For requests that the program sends itself: what the API answered to one with headers of this generation; to be
+    /// called after every answer. Says whether to send it once more with fresh headers: for each reason once.
+    Again answered(std::string_view url, std::uint64_t generation, int http_status,
+                   std::optional<std::string_view> www_authenticate = std::nullopt,
+                   std::optional<std::string_view> dpop_nonce = std::nullopt) {
+        const detail::Text c_url(url, "url");
+        const detail::OptionalText challenges(www_authenticate, "www_authenticate"), nonce(dpop_nonce, "dpop_nonce");
+        qauth_again again = QAUTH_AGAIN_NO;
+        detail::check([&](auto **error) {
+            return qauth_source_answered(handle_.get(), c_url, generation, http_status, challenges, nonce, &again, error);
+        });
+        return static_cast<Again>(again);
+    }
+
     /// Calls the API with the token attached; every status is a Response.
     Response request(const Request &request) const {
         const detail::RawRequest raw(request);
@@ -691,18 +732,10 @@ public:
     /// A source of the same profile whose tokens are narrowed.
     Source scoped(std::optional<std::string_view> scope, std::optional<std::string_view> audience = std::nullopt,
                   std::optional<std::string_view> resource = std::nullopt) const {
-        const auto own = [](std::optional<std::string_view> text, const char *parameter) {
-            return text ? std::optional<detail::Text>(std::in_place, *text, parameter) : std::nullopt;
-        };
-        const auto c_scope = own(scope, "scope"), c_audience = own(audience, "audience");
-        const auto c_resource = own(resource, "resource");
-        const auto pointer = [](const std::optional<detail::Text> &text) -> const char * {
-            if (text) return *text;
-            return nullptr;
-        };
+        const detail::OptionalText c_scope(scope, "scope"), c_audience(audience, "audience");
+        const detail::OptionalText c_resource(resource, "resource");
         auto made = detail::make<qauth_source>([&](auto **source, auto **error) {
-            return qauth_source_scoped(handle_.get(), pointer(c_scope), pointer(c_audience), pointer(c_resource), source,
-                                       error);
+            return qauth_source_scoped(handle_.get(), c_scope, c_audience, c_resource, source, error);
         });
         return Source(made.release());
     }
@@ -716,6 +749,78 @@ public:
 private:
     detail::Handle<qauth_source> handle_;
 };
+
+/// What a token function is asked for: the profile, and what the token is to be narrowed to, if anything.
+struct TokenRequest {
+    std::string profile;
+    std::optional<std::string> scope, audience, resource;
+};
+
+/// What a token function gives: CustomToken{"eyJ...", 10min}.
+struct CustomToken {
+    /// 1 to 65536 visible ASCII characters.
+    std::string access_token;
+    /// From the call of the function on; none where nobody knows: the profile's default_lifetime, else five minutes.
+    std::optional<std::chrono::milliseconds> expires_in = std::nullopt;
+    /// "Bearer" where nothing is said.
+    std::optional<std::string> token_type = std::nullopt;
+    std::optional<std::string> scope = std::nullopt;
+    /// What Token::extras_json() is to give, a JSON object.
+    std::optional<std::string> extras_json = std::nullopt;
+};
+
+/// Obtains a token; any thread may call it that waits for one. An Error that it throws reaches all who wait with its code
+/// and text; any other exception as a ProtocolError without its text, which could hold a secret.
+using TokenFunction = std::function<CustomToken(const TokenRequest &)>;
+
+namespace detail {
+
+inline void give(Handle<qauth_token_call> &call, const CustomToken &token) {
+    const Text access_token(token.access_token, "access_token");
+    const OptionalText type(token.token_type, "token_type"), scope(token.scope, "scope");
+    const OptionalText extras(token.extras_json, "extras_json");
+    qauth_custom_token raw = QAUTH_CUSTOM_TOKEN_INIT;
+    raw.access_token = access_token;
+    // What has ended already lives no time at all, which is not the same as unknown.
+    if (token.expires_in) raw.expires_in_ms = static_cast<std::int64_t>(milliseconds(token.expires_in));
+    raw.token_type = type;
+    raw.scope = scope;
+    raw.extras_json = extras;
+    qauth_token_call_give(call.release(), &raw, nullptr);
+}
+
+inline void fail(Handle<qauth_token_call> &call, const Error &error) noexcept {
+    // The library writes the code's word itself.
+    std::string_view message = error.what();
+    const std::string_view word = name(error.code());
+    if (message.substr(0, word.size()) == word && message.substr(word.size(), 2) == ": ")
+        message.remove_prefix(word.size() + 2);
+    qauth_token_call_fail(call.release(), static_cast<qauth_code>(error.code()), message.data(), nullptr);
+}
+
+extern "C" {
+/// What C calls: no exception leaves it.
+inline void qauth_hpp_token_function(void *user_data, qauth_token_call *raw) {
+    Handle<qauth_token_call> call(raw);
+    try {
+        const TokenRequest request{std::string(borrowed(qauth_token_call_profile(raw))),
+                                   copy(qauth_token_call_scope(raw)), copy(qauth_token_call_audience(raw)),
+                                   copy(qauth_token_call_resource(raw))};
+        std::optional<CustomToken> token;
+        try {
+            token = (*static_cast<TokenFunction *>(user_data))(request);
+        } catch (const Error &error) {
+            return fail(call, error);
+        }
+        give(call, *token);
+    } catch (...) {
+        if (call) qauth_token_call_fail(call.release(), QAUTH_PROTOCOL, nullptr, nullptr);
+    }
+}
+inline void qauth_hpp_free_token_function(void *user_data) { delete static_cast<TokenFunction *>(user_data); }
+}
+
+} // namespace detail
 
 /// One per process as a rule: owns the threads, the connections, the store and the sources.
 class Engine {
@@ -748,6 +853,21 @@ public:
         auto made = detail::make<qauth_source>([&](auto **source, auto **error) {
             return qauth_engine_source_with_json(handle_.get(), c_name, overrides, source, error);
         });
+        return Source(made.release());
+    }
+
+    /// The source of a profile with grant "custom", or of one made here of options_json ("api_base_url" and the like), whose
+    /// tokens the function obtains: on the thread of who waits for one, or in Queue::run. It is destroyed when the source is
+    /// gone or has got another one by a later call with the same name and options.
+    Source custom_source(std::string_view name, TokenFunction function, std::string_view options_json = "{}") const {
+        if (!function) detail::raise(Code::invalid_argument, "function: is empty");
+        const detail::Text c_name(name, "name"), options(options_json, "options_json");
+        auto owned = std::make_unique<TokenFunction>(std::move(function));
+        auto made = detail::make<qauth_source>([&](auto **source, auto **error) {
+            return qauth_engine_custom_source(handle_.get(), c_name, options, detail::qauth_hpp_token_function, owned.get(),
+                                              detail::qauth_hpp_free_token_function, source, error);
+        });
+        owned.release();
         return Source(made.release());
     }
 

@@ -68,7 +68,7 @@ pub extern "C" fn qauth_code_retryable(code: qauth_code) -> bool {
     of_core(code).is_some_and(ErrorCode::retryable)
 }
 
-fn of_core(code: qauth_code) -> Option<ErrorCode> {
+pub(crate) fn of_core(code: qauth_code) -> Option<ErrorCode> {
     ErrorCode::ALL.iter().copied().find(|of_core| *of_core as qauth_code == code)
 }
 

@@ -5,6 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use qauth_core::{Error, guarded};
 
 use crate::code::{QAUTH_BUFFER_TOO_SMALL, QAUTH_INTERNAL, QAUTH_OK, qauth_code};
+use crate::custom::free_what_is_left;
 use crate::error::{self, qauth_error};
 
 /// Why a call failed.
@@ -35,11 +36,13 @@ impl Failure {
 /// Runs a function's body; a failure goes to `error_out` if the caller wants it.
 #[inline]
 pub(crate) fn guard(error_out: *mut *mut qauth_error, body: impl FnOnce() -> Result<()>) -> qauth_code {
-    match guarded(body) {
+    let code = match guarded(body) {
         Ok(Ok(())) => QAUTH_OK,
         Ok(Err(failure)) => hand_over(error_out, &failure),
         Err(panicked) => hand_over(error_out, &Failure::Core(panicked)),
-    }
+    };
+    free_what_is_left();
+    code
 }
 
 /// The same with a fast path before it: `hot` has done all, or gives `None` and has done nothing that counts. It is only not
@@ -59,7 +62,9 @@ pub(crate) fn guard_hot(
 /// The same for a function that has no error to give: a panic gives `otherwise`.
 #[inline]
 pub(crate) fn quiet<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
-    guarded(body).unwrap_or(otherwise)
+    let value = guarded(body).unwrap_or(otherwise);
+    free_what_is_left();
+    value
 }
 
 #[cold]

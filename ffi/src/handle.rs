@@ -93,6 +93,15 @@ pub(crate) fn take<H: Handle>(handle: *mut H) -> Option<H::Value> {
     Some(whole.value)
 }
 
+/// The same for a call that uses the handle up, whatever comes of it.
+pub(crate) fn consume<H: Handle>(handle: *mut H, parameter: &str) -> Result<H::Value> {
+    match take(handle) {
+        Some(value) => Ok(value),
+        None if handle.is_null() => invalid(format!("{parameter}: must not be NULL")),
+        None => invalid(format!("{parameter}: is no {}, or was used up", H::NAME)),
+    }
+}
+
 /// A place for a result, checked before any work is done.
 pub(crate) struct Out<T>(*mut T);
 
@@ -140,6 +149,31 @@ pub(crate) fn slice<'a, T>(first: *const T, count: usize, parameter: &str) -> Re
     }
     // SAFETY: not null, aligned, and no longer than memory can be; the header demands that the values are there.
     Ok(unsafe { std::slice::from_raw_parts(first, count) })
+}
+
+/// No struct of ours ever had more members than fit into this.
+const LARGEST: usize = 4096;
+
+/// A visible struct whose first member tells its size in the program, as ABI.md has it.
+///
+/// # Safety
+/// `T` is `repr(C)`, begins with a `usize`, needs no wider alignment, and every bit pattern is one of its values.
+pub(crate) unsafe fn sized<'a, T>(whole: *const T, parameter: &str, begin_with: &str) -> Result<&'a T> {
+    if whole.is_null() {
+        return invalid(format!("{parameter}: must not be NULL"));
+    }
+    // The first member alone: no more may be there.
+    let size = slice(whole.cast::<usize>(), 1, parameter)?[0];
+    let known = size_of::<T>();
+    if !(known..=LARGEST).contains(&size) {
+        return invalid(format!("{parameter}.struct_size: is {size}; begin with {begin_with}, which makes it {known}"));
+    }
+    let bytes = slice(whole.cast::<u8>(), size, parameter)?;
+    if bytes[known..].iter().any(|byte| *byte != 0) {
+        return invalid(format!("{parameter}: uses members that this version of the library does not know"));
+    }
+    // SAFETY: not null, aligned for its first and widest member, and as long as the whole struct.
+    Ok(unsafe { &*whole })
 }
 
 /// A caller's buffer to copy a text into, with a NUL after it.

@@ -24,12 +24,15 @@ mod string;
 
 mod queue;
 
+mod custom;
+
 // What the header does not show.
 mod guard;
 mod handle;
 mod text;
 
 pub use code::*;
+pub use custom::*;
 pub use engine::*;
 pub use error::*;
 pub use headers::*;

@@ -82,16 +82,22 @@ struct Open {
 
 type GiveUp = Box<dyn FnOnce(Error) + Send>;
 
-/// Belongs to the host, which promised that its callback may get it on any thread that runs the queue.
+/// Belongs to the host, which promised that its callbacks may get it on any thread on which they run.
 #[derive(Clone, Copy)]
-struct UserData(*mut c_void);
+pub(crate) struct UserData(*mut c_void);
 
 // SAFETY: as said above; we never look inside.
 unsafe impl Send for UserData {}
+// SAFETY: the same.
+unsafe impl Sync for UserData {}
 
 impl UserData {
+    pub(crate) fn new(user_data: *mut c_void) -> UserData {
+        UserData(user_data)
+    }
+
     /// A method, so that closures capture the whole.
-    fn get(self) -> *mut c_void {
+    pub(crate) fn get(self) -> *mut c_void {
         self.0
     }
 }

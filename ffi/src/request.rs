@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::time::Duration;
 
-use qauth_core::{Error, ErrorCode, Request};
+use qauth_core::Request;
 
 use crate::code::QAUTH_TIMEOUT_DEFAULT;
 use crate::guard::Result;
@@ -46,9 +46,6 @@ pub struct qauth_request {
     pub timeout_ms: u64,
 }
 
-/// No header ever had more members than fit into this.
-const LARGEST: usize = 4096;
-
 /// `None` is the profile's own limit.
 pub(crate) fn timeout(timeout_ms: u64) -> Option<Duration> {
     (timeout_ms != QAUTH_TIMEOUT_DEFAULT).then(|| Duration::from_millis(timeout_ms))
@@ -56,24 +53,8 @@ pub(crate) fn timeout(timeout_ms: u64) -> Option<Duration> {
 
 /// Copies the whole call, so that nothing of the caller's is needed any more.
 pub(crate) fn read(request: *const qauth_request) -> Result<Request> {
-    let refuse = |message: String| Err(Error::new(ErrorCode::InvalidArgument, message).into());
-    if request.is_null() {
-        return refuse("request: must not be NULL".to_owned());
-    }
-    // The first member alone: no more may be there.
-    let size = handle::slice(request.cast::<usize>(), 1, "request")?[0];
-    let known = size_of::<qauth_request>();
-    if !(known..=LARGEST).contains(&size) {
-        return refuse(format!(
-            "request.struct_size: is {size}; begin with QAUTH_REQUEST_INIT, which makes it {known}"
-        ));
-    }
-    let whole = handle::slice(request.cast::<u8>(), size, "request")?;
-    if whole[known..].iter().any(|byte| *byte != 0) {
-        return refuse("request: uses members that this version of the library does not know".to_owned());
-    }
-    // SAFETY: not null, aligned for its first and widest member, and as long as the whole struct.
-    let request = unsafe { &*request };
+    // SAFETY: as `sized` asks; pointers and numbers have any bits.
+    let request = unsafe { handle::sized(request, "request", "QAUTH_REQUEST_INIT")? };
     let body = match (request.body.is_null(), request.body_length) {
         (true, 0) => None,
         _ => Some(handle::slice(request.body, request.body_length, "request.body")?.to_vec()),

@@ -3,13 +3,13 @@
 use std::ffi::{CString, c_char};
 use std::time::Duration;
 
-use qauth_core::{TokenOptions, TokenSource};
+use qauth_core::{Again, Answer, Error, ErrorCode, TokenOptions, TokenSource};
 
 use crate::code::qauth_code;
 use crate::error::qauth_error;
 use crate::guard::{Failure, Result, guard, guard_hot, quiet};
 use crate::handle::{self, handle};
-use crate::headers::{List, qauth_headers};
+use crate::headers::qauth_headers;
 use crate::request::{self, qauth_request, timeout};
 use crate::response::qauth_response;
 use crate::string::qauth_string;
@@ -142,7 +142,59 @@ pub unsafe extern "C" fn qauth_source_headers(
         let source = keep(source)?;
         let (method, url) = (text::required(method, "method")?, text::required(url, "url")?);
         let options = TokenOptions { timeout: timeout(timeout_ms), ..TokenOptions::default() };
-        place.put(List::new(source.headers_blocking(method, url, options)?.iter()));
+        place.put(source.headers_blocking(method, url, options)?.into());
+        Ok(())
+    })
+}
+
+/// Whether and why to send a request once more: one of the QAUTH_AGAIN_... numbers; a program takes one that it does not know
+/// for QAUTH_AGAIN_NO.
+pub type qauth_again = i32;
+
+/// The answer stands.
+pub const QAUTH_AGAIN_NO: qauth_again = 0;
+/// The API wants a nonce in the proof (RFC 9449 9), and it came with the answer. Nothing is wrong with the token.
+pub const QAUTH_AGAIN_NONCE: qauth_again = 1;
+/// The API rejected the token, and the next caller gets a new one.
+pub const QAUTH_AGAIN_TOKEN: qauth_again = 2;
+
+/// For requests that the program sends itself: takes note of what the API answered to one for url (as for
+/// qauth_source_headers) with headers of this generation (qauth_headers_generation). To be called after every answer: a 401
+/// invalidates the token, and a nonce for DPoP may come with any. www_authenticate is that header's value, several joined by
+/// ", "; dpop_nonce is DPoP-Nonce's; NULL for one that is not there. *again_out, NULL if that does not matter, says whether to
+/// send the request once more with fresh headers, if it can be: for each reason once, a second time tells nothing new. Fails
+/// with QAUTH_INVALID_ARGUMENT, and with QAUTH_CONFIG where url is a path and the profile has no API address. Any thread; does
+/// not block. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qauth_source_answered(
+    source: *mut qauth_source,
+    url: *const c_char,
+    generation: u64,
+    http_status: i32,
+    www_authenticate: *const c_char,
+    dpop_nonce: *const c_char,
+    again_out: *mut qauth_again,
+    error_out: *mut *mut qauth_error,
+) -> qauth_code {
+    guard(error_out, || {
+        let place = handle::out_if_wanted(again_out, "again_out")?;
+        let source = &handle::borrow(source, "source")?.core;
+        let url = text::required(url, "url")?;
+        let Some(status) = u16::try_from(http_status).ok().filter(|status| (100..1000).contains(status)) else {
+            let message = format!("http_status: expected 100 to 999, got {http_status}");
+            return Err(Error::new(ErrorCode::InvalidArgument, message).into());
+        };
+        let www_authenticate = text::optional(www_authenticate, "www_authenticate")?;
+        let dpop_nonce = text::optional(dpop_nonce, "dpop_nonce")?;
+        let answer = Answer { generation, status, www_authenticate: www_authenticate.as_slice(), dpop_nonce };
+        let again = match source.answered(url, &answer)? {
+            None => QAUTH_AGAIN_NO,
+            Some(Again::Nonce) => QAUTH_AGAIN_NONCE,
+            Some(Again::Token) => QAUTH_AGAIN_TOKEN,
+        };
+        if let Some(place) = place {
+            place.write(again);
+        }
         Ok(())
     })
 }

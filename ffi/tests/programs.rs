@@ -116,6 +116,17 @@ fn c_callbacks_run_once_on_the_thread_that_runs_the_queue() {
 }
 
 #[test]
+fn a_c_function_gives_tokens_where_its_program_waits_for_them() {
+    // faults 53, 59, 73, 76
+    run("c", "custom");
+}
+
+#[test]
+fn a_c_program_sends_dpop_requests_with_a_client_of_its_own() {
+    run("c", "dpop");
+}
+
+#[test]
 fn cpp_objects_give_what_c_gives_and_throw_what_c_returns() {
     // fault 79
     run("cpp", "values");
@@ -125,6 +136,12 @@ fn cpp_objects_give_what_c_gives_and_throw_what_c_returns() {
 fn what_cpp_callbacks_throw_comes_out_of_run() {
     // fault 78
     run("cpp", "queue");
+}
+
+#[test]
+fn what_a_cpp_token_function_throws_is_an_error_of_the_call() {
+    // fault 78
+    run("cpp", "custom");
 }
 
 /// Whether a text is a program without complaint.
@@ -145,7 +162,8 @@ fn compiles(language: &str, options: &[&str], text: &str) -> Result<(), String> 
 
 #[test]
 fn the_headers_compile_alone_and_without_a_warning() {
-    let c = "#include <qauth.h>\n#include <qauth.h>\nqauth_request request = QAUTH_REQUEST_INIT;\n";
+    let c = "#include <qauth.h>\n#include <qauth.h>\nqauth_request request = QAUTH_REQUEST_INIT;\n\
+             qauth_custom_token token = QAUTH_CUSTOM_TOKEN_INIT;\n";
     for standard in ["-std=c99", "-std=c11", "-std=c17"] {
         assert_eq!(compiles("c", &[standard], c), Ok(()));
     }
