@@ -11,6 +11,7 @@ use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use qauth_core::CompletionQueue;
 
 use crate::call::{call, imported};
+use crate::custom;
 use crate::error::{checked, raised};
 
 /// The finished calls of one event loop. `qauth._asyncio` makes it and watches its descriptor.
@@ -31,7 +32,9 @@ impl Queue {
 
     /// Settles what is done; for the loop's reader.
     fn run(&self) {
-        self.0.run(Duration::ZERO);
+        custom::in_loop(|| {
+            self.0.run(Duration::ZERO);
+        });
     }
 }
 

@@ -8,6 +8,7 @@ use pyo3::types::{PyDict, PyString};
 use serde_json::Value;
 
 use crate::convert::{self, Seconds};
+use crate::custom::Function;
 use crate::error::checked;
 use crate::source::TokenSource;
 
@@ -86,6 +87,26 @@ impl Engine {
     ) -> PyResult<TokenSource> {
         let (name, overrides) = (convert::text(name, "name")?, convert::keywords(overrides)?);
         checked(py, || py.detach(|| self.0.source_with(&name, &overrides))).map(TokenSource::new)
+    }
+
+    /// A source whose tokens come from `function`: a profile with grant "custom", or one made here of the keywords
+    /// (`api_base_url` and the like). The last function that is given for a name counts.
+    ///
+    /// The function takes nothing, or a `TokenCall`, and gives the access token as a str, a tuple of it and its lifetime in
+    /// seconds, or a mapping as in RFC 6749 5.1. It is called where somebody waits for the token, one call at a time, and
+    /// its exception is an error for everybody who waits. Calls that block run it in their thread; for asyncio it runs in
+    /// the loop's executor, or as a task where it is a coroutine function.
+    #[pyo3(signature = (name, function, /, **options))]
+    fn custom_source(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyString>,
+        function: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<TokenSource> {
+        let (name, options) = (convert::text(name, "name")?, convert::keywords(options)?);
+        let function = Function::new(function)?;
+        checked(py, || py.detach(|| self.0.custom_source(&name, &options, function))).map(TokenSource::new)
     }
 
     /// Forgets a profile's source: its handles raise ClosedError from now on. Returns whether there was one.

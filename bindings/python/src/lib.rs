@@ -4,6 +4,7 @@
 mod asyncio;
 mod call;
 mod convert;
+mod custom;
 mod engine;
 mod error;
 mod kept;
@@ -59,5 +60,7 @@ fn _qauth(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<asyncio::Queue>()?;
     module.add_class::<asyncio::Call>()?;
     module.add_class::<asyncio::Pending>()?;
+    module.add_class::<custom::TokenCall>()?;
+    module.add_class::<custom::Reply>()?;
     module.add_function(wrap_pyfunction!(cli, module)?)
 }

@@ -125,7 +125,7 @@ impl TokenSource {
             return Ok(token);
         }
         let options = options(py, timeout, min_remaining)?;
-        let token = wait(py, self.source.token(options))?;
+        let token = wait(py, &self.source, self.source.token(options))?;
         kept(py, &self.kept, token)
     }
 
@@ -157,7 +157,7 @@ impl TokenSource {
             return Ok(header);
         }
         checked(py, || self.source.check_single_header())?;
-        let token = wait(py, self.source.token(Default::default()))?;
+        let token = wait(py, &self.source, self.source.token(Default::default()))?;
         let token = kept(py, &self.kept, token)?;
         Ok(PyString::new(py, token.get().0.header_value()).unbind())
     }
@@ -187,7 +187,7 @@ impl TokenSource {
     ) -> PyResult<Py<PyAny>> {
         let options = options(py, timeout, min_remaining)?;
         let (method, url) = (text(method, "method")?, text(url, "url")?);
-        let headers = wait(py, self.source.headers(&method, &url, options))?;
+        let headers = wait(py, &self.source, self.source.headers(&method, &url, options))?;
         request_headers(py, &headers)
     }
 
@@ -226,7 +226,7 @@ impl TokenSource {
         timeout: Option<Seconds>,
     ) -> PyResult<Response> {
         let request = request(py, method, target, query, headers, body, timeout)?;
-        wait(py, self.source.request(&request)).map(Response::new)
+        wait(py, &self.source, self.source.request(&request)).map(Response::new)
     }
 
     /// The same for asyncio.
@@ -263,7 +263,7 @@ impl TokenSource {
     ) -> PyResult<Py<PyAny>> {
         let (parameters, options) = (self::parameters(parameters)?, options(py, timeout, None)?);
         let operation = text(operation, "operation")?;
-        result(py, wait(py, self.source.call(&operation, &parameters, options))?)
+        result(py, wait(py, &self.source, self.source.call(&operation, &parameters, options))?)
     }
 
     /// The same for asyncio.

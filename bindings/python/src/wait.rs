@@ -1,10 +1,12 @@
 //! Calls that may block: without the interpreter lock, and interrupted by signals.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
+use qauth_core::TokenSource;
 
 use crate::call::call;
+use crate::custom;
 use crate::error::checked;
 
 /// How soon a blocked main thread notices a signal. Python's handlers run on the main thread only, between two of its
@@ -12,25 +14,45 @@ use crate::error::checked;
 const LOOK: Duration = Duration::from_millis(50);
 const NEVER: Duration = Duration::from_secs(86_400);
 
-/// Waits for a call of core. Ctrl-C, or what else a signal handler raises, gives the call up; a renewal under way goes on.
-pub(crate) fn wait<T: Send>(py: Python<'_>, call: impl Future<Output = qauth_core::Result<T>> + Send) -> PyResult<T> {
+/// As long as core lets a call wait for a renewal while the token before is still valid.
+const STALE_WAIT: Duration = Duration::from_millis(1100);
+
+/// Waits for a call of core on `source`, and runs token functions meanwhile. Ctrl-C, or what else a signal handler raises, gives the call up; a renewal under way goes on.
+pub(crate) fn wait<T: Send>(
+    py: Python<'_>,
+    source: &TokenSource,
+    call: impl Future<Output = qauth_core::Result<T>> + Send,
+) -> PyResult<T> {
+    // Its result could not come before the call has ended.
+    let blocked = custom::runs_in_this_loop(py, source).unwrap_or(false).then(|| Instant::now() + STALE_WAIT);
     // While the interpreter ends, `threading` may be gone; then only the main thread runs.
-    let every = if is_main_thread(py).unwrap_or(true) { LOOK } else { NEVER };
+    let every = if blocked.is_some() || is_main_thread(py).unwrap_or(true) { LOOK } else { NEVER };
     let mut raised = None;
-    let result = checked(py, || {
-        Ok(py.detach(|| {
-            qauth_core::block_on_while(call, every, || match Python::attach(|py| py.check_signals()) {
-                Ok(()) => true,
-                Err(error) => {
-                    raised = Some(error);
-                    false
-                }
-            })
-        }))
-    })?;
-    match (result, raised) {
-        (Some(result), _) => checked(py, || result),
-        (None, Some(error)) => Err(error),
+    let (result, mut left) = custom::blocking(|| {
+        checked(py, || {
+            Ok(py.detach(|| {
+                let call = custom::interruptible(call);
+                qauth_core::block_on_while(call, every, || {
+                    match Python::attach(|py| {
+                        py.check_signals()?;
+                        match blocked {
+                            Some(end) if Instant::now() >= end => Err(custom::blocks(py, source)),
+                            _ => Ok(()),
+                        }
+                    }) {
+                        Ok(()) => true,
+                        Err(error) => {
+                            raised = Some(error);
+                            false
+                        }
+                    }
+                })
+            }))
+        })
+    });
+    match (result?.flatten(), raised.or_else(|| left.interrupted())) {
+        (_, Some(error)) => Err(error),
+        (Some(result), None) => checked(py, || result).map_err(|error| left.explain(py, error)),
         (None, None) => unreachable!("the call is given up only for an exception"),
     }
 }

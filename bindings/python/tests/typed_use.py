@@ -58,6 +58,45 @@ def sources(source: qauth.TokenSource) -> None:
     del result
 
 
+def plain() -> str:
+    return "token"
+
+
+def told(call: qauth.TokenCall) -> tuple[str, int]:
+    assert_type(call.profile, str)
+    assert_type(call.scope, str | None)
+    assert_type(call.audience, str | None)
+    assert_type(call.resource, str | None)
+    return "token", 60
+
+
+def with_timedelta() -> tuple[str, timedelta]:
+    return "token", timedelta(minutes=1)
+
+
+def answer() -> dict[str, object]:
+    return {"access_token": "token", "expires_in": 60}
+
+
+async def awaited(call: qauth.TokenCall) -> Mapping[str, Any]:
+    return {"access_token": "token"}
+
+
+async def awaited_plain() -> str:
+    return "token"
+
+
+def custom_sources(engine: qauth.Engine) -> None:
+    assert_type(qauth.custom_source("a", plain, api_base_url="https://api.example"), qauth.TokenSource)
+    assert_type(engine.custom_source("a", told), qauth.TokenSource)
+    engine.custom_source("a", with_timedelta)
+    engine.custom_source("a", answer)
+    engine.custom_source("a", awaited)
+    engine.custom_source("a", awaited_plain)
+    engine.custom_source("a", lambda: "token")
+    engine.custom_source("a", lambda call: ("token", 60.5))
+
+
 def values(token: qauth.Token, response: qauth.Response, headers: qauth.RequestHeaders) -> None:
     assert_type(token.access_token, str)
     assert_type(token.token_type, str)
@@ -82,7 +121,7 @@ def values(token: qauth.Token, response: qauth.Response, headers: qauth.RequestH
     del plain
 
 
-async def awaited(source: qauth.TokenSource) -> None:
+async def awaited_calls(source: qauth.TokenSource) -> None:
     assert_type(await source.token_async(timeout=1, min_remaining=1), qauth.Token)
     assert_type(await source.header_async(), str)
     assert_type(await source.headers_async("GET", "/", timeout=1), qauth.RequestHeaders)
@@ -123,3 +162,5 @@ def wrong(engine: qauth.Engine, source: qauth.TokenSource, token: qauth.Token) -
     source.request("GET", "/", body=1)  # type: ignore[arg-type]
     source.invalidate("token")  # type: ignore[arg-type]
     source.bogus()  # type: ignore[attr-defined]
+    engine.custom_source("a", "token")  # type: ignore[arg-type]
+    engine.custom_source("a", wrong)  # type: ignore[arg-type]

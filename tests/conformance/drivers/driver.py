@@ -16,7 +16,8 @@ from urllib.parse import unquote
 import qauth
 
 Reply = list[tuple[str, str]]
-ERRORS = {error.code: error for error in vars(qauth).values() if isinstance(error, type) and issubclass(error, qauth.Error)}
+CLASSES = [known for known in vars(qauth).values() if isinstance(known, type) and issubclass(known, qauth.Error)]
+ERRORS = {known.code: known for known in CLASSES}
 compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 

@@ -9,9 +9,7 @@ use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use qauth_core::{
-    CustomToken, Engine, Error, ErrorCode, Request, Token, TokenCall, TokenOptions, TokenSource,
-};
+use qauth_core::{CustomToken, Engine, Error, ErrorCode, Request, Token, TokenCall, TokenOptions, TokenSource};
 use qauth_tests::wire::{self, Reply};
 use serde_json::{Map, Value};
 

@@ -13,6 +13,7 @@ A source obtains its token once, caches it, renews it before it ends, and lends 
 from __future__ import annotations
 
 from . import _asyncio as _asyncio
+from . import _custom as _custom
 from ._errors import (
     AccessDeniedError,
     CancelledError,
@@ -36,12 +37,14 @@ from ._errors import (
     UnsupportedError,
 )
 from ._headers import RequestHeaders, ResponseHeaders
-from ._qauth import Engine, Response, Token, TokenSource, __version__
+from ._qauth import Engine, Response, Token, TokenCall, TokenSource, __version__
 
 TYPE_CHECKING = False
 # Importing `typing` takes longer than everything else here.
 if TYPE_CHECKING:
     from typing import Any
+
+    from ._qauth import _TokenFunction
 
 __all__ = [
     "AccessDeniedError",
@@ -68,9 +71,11 @@ __all__ = [
     "TimeoutError",
     "TlsError",
     "Token",
+    "TokenCall",
     "TokenSource",
     "UnsupportedError",
     "__version__",
+    "custom_source",
     "source",
 ]
 
@@ -81,3 +86,19 @@ def source(name: str, /, **overrides: Any) -> TokenSource:
     Keywords stand over the profile's keys: ``qauth.source("quiqup", environment="staging")``.
     """
     return Engine.shared().source(name, **overrides)
+
+
+def custom_source(name: str, function: _TokenFunction, /, **options: Any) -> TokenSource:
+    """A source whose tokens come from a function of your own, on the process's own engine.
+
+        def token(call):                                      # or async def
+            answer = vault.read(call.profile)
+            return answer["token"], answer["ttl"]             # or the token alone, or a mapping as in RFC 6749 5.1
+
+        source = qauth.custom_source("vault", token, api_base_url="https://api.example.com")
+
+    The function may also take nothing. It is called where somebody waits for the token, one call at a time; whatever it
+    raises is an error for everybody who waits. Calls that block run it in their thread. For asyncio it runs in the
+    loop's executor, or as a task where it is a coroutine function.
+    """
+    return Engine.shared().custom_source(name, function, **options)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
+from ._errors import Error
 from ._qauth import Queue
 
 TYPE_CHECKING = False
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 # import that module. asyncio is imported by those who run a loop.
 
 
-class _Calls:
+class Calls:
     """The calls that one loop awaits, whose queue's descriptor it watches.
 
     The loop holds this object as its reader, and nothing else does: a loop that is closed or forgotten with calls under
@@ -29,24 +31,58 @@ class _Calls:
         self.pid = os.getpid()
         self.queue = Queue()
         self.waiting: set[asyncio.Future[Any]] = set()
+        # Token functions that run here, with their profiles; the loop itself holds its tasks weakly.
+        self.tasks: dict[asyncio.Task[None], str] = {}
+        # The exceptions of those that failed, by profile, for as long as somebody waits.
+        self.causes: dict[str | None, BaseException] = {}
         loop.add_reader(self.queue.fileno(), self.settle)
 
     def settle(self) -> None:
         self.queue.run()
 
+    def keep(self, task: asyncio.Task[None], profile: str) -> None:
+        """Until it is done."""
+        self.tasks[task] = profile
+        known = ref(self)
 
-_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, ReferenceType[_Calls]] = WeakKeyDictionary()
+        def done(task: asyncio.Task[None]) -> None:
+            calls = known()
+            if calls is not None:
+                calls.tasks.pop(task, None)
+            if not task.cancelled():
+                # An exception that ends the loop is raised there, and need not be told of again.
+                task.exception()
+
+        task.add_done_callback(done)
+
+    def explain(self, error: Error) -> None:
+        """Names the exception of a token function as the error's cause, if it is that."""
+        cause = self.causes.get(error.profile)
+        if cause is not None and error.message.endswith(f": {type(cause).__name__}"):
+            error.__cause__ = cause
 
 
-def _calls(loop: asyncio.AbstractEventLoop) -> _Calls:
+_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, ReferenceType[Calls]] = WeakKeyDictionary()
+
+
+def calls_of(loop: asyncio.AbstractEventLoop) -> Calls:
     """Those of this loop, from its first call on."""
     known = _loops.get(loop)
     calls = None if known is None else known()
     # A queue that came through a fork would take its parent's results.
     if calls is None or calls.pid != os.getpid():
-        calls = _Calls(loop)
+        calls = Calls(loop)
         _loops[loop] = ref(calls)
     return calls
+
+
+def runs_here(profile: str) -> bool:
+    """Whether the loop that runs in this thread is obtaining a token of this profile by a coroutine."""
+    asyncio = sys.modules.get("asyncio")
+    loop = asyncio._get_running_loop() if asyncio else None
+    known = _loops.get(loop) if loop else None
+    calls = known() if known else None
+    return calls is not None and profile in calls.tasks.values()
 
 
 async def result(call: Call) -> Any:
@@ -54,18 +90,30 @@ async def result(call: Call) -> Any:
     import asyncio
 
     loop = asyncio.get_running_loop()
-    calls = _calls(loop)
+    calls = calls_of(loop)
     future = loop.create_future()
     pending = call.begin(calls.queue, future)
     calls.waiting.add(future)
+    # Nothing but the loop holds it for longer.
+    known = ref(calls)
+    del calls
     try:
         return await future
+    except Error as error:
+        left = known()
+        if left is not None:
+            left.explain(error)
+        raise
     finally:
-        calls.waiting.discard(future)
+        left = known()
+        if left is not None:
+            left.waiting.discard(future)
+            if not left.waiting:
+                left.causes.clear()
         # Without effect on one that is done.
         pending.cancel()
         # An exception's traceback holds this frame, and the future the exception.
-        del future
+        del future, left
 
 
 async def entered(engine: Engine) -> Engine:

@@ -1,4 +1,4 @@
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
@@ -10,8 +10,23 @@ from ._headers import RequestHeaders, ResponseHeaders
 
 _Seconds: TypeAlias = float | timedelta
 _Pairs: TypeAlias = Mapping[str, str | float] | Iterable[tuple[str, str | float]]
+_Given: TypeAlias = str | tuple[str, _Seconds | None] | Mapping[str, Any]
+_TokenFunction: TypeAlias = Callable[[], _Given | Awaitable[_Given]] | Callable[[TokenCall], _Given | Awaitable[_Given]]
 
-__all__ = ["CODES", "Call", "Engine", "Pending", "Queue", "Response", "Token", "TokenSource", "__version__", "cli"]
+__all__ = [
+    "CODES",
+    "Call",
+    "Engine",
+    "Pending",
+    "Queue",
+    "Reply",
+    "Response",
+    "Token",
+    "TokenCall",
+    "TokenSource",
+    "__version__",
+    "cli",
+]
 
 __version__: Final[str]
 CODES: Final[list[str]]
@@ -43,6 +58,14 @@ class Engine:
         """The process's own engine, made by ``discover`` at its first use."""
     def source(self, name: str, /, **overrides: Any) -> TokenSource:
         """The source of a profile, or of a provider whose credentials are in the environment. Sends nothing."""
+    def custom_source(self, name: str, function: _TokenFunction, /, **options: Any) -> TokenSource:
+        """A source whose tokens come from ``function``: a profile with grant "custom", or one made of the keywords.
+
+        The function takes nothing, or a TokenCall, and gives the access token as a str, a tuple of it and its lifetime
+        in seconds, or a mapping as in RFC 6749 5.1. It is called where somebody waits for the token, one call at a
+        time, and its exception is an error for everybody who waits. Calls that block run it in their thread; for
+        asyncio it runs in the loop's executor, or as a task where it is a coroutine function.
+        """
     def remove(self, name: str, /) -> bool:
         """Forgets a profile's source: its handles raise ClosedError. Returns whether there was one."""
     def profiles(self) -> list[str]:
@@ -186,6 +209,20 @@ class Token:
     def __deepcopy__(self, _memo: Any, /) -> Token: ...
 
 @final
+class TokenCall:
+    """What a token function is asked for."""
+
+    @property
+    def profile(self) -> str: ...
+    @property
+    def scope(self) -> str | None:
+        """What the token is to be narrowed to, if anything; the same for the next two."""
+    @property
+    def audience(self) -> str | None: ...
+    @property
+    def resource(self) -> str | None: ...
+
+@final
 class Response:
     """What the API answered, whatever the status."""
 
@@ -219,5 +256,12 @@ class Pending:
 @final
 class Call:
     def begin(self, queue: Queue, future: Any) -> Pending: ...
+
+@final
+class Reply:
+    def give(self, given: Any, /) -> None: ...
+    def fail(self, error: BaseException, /) -> None: ...
+    def leave(self, error: BaseException, /) -> None: ...
+    def give_back(self) -> None: ...
 
 def cli(argv: Sequence[str]) -> int: ...

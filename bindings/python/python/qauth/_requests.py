@@ -8,13 +8,15 @@ from urllib.parse import urljoin
 from requests import PreparedRequest, Response
 from requests.auth import AuthBase
 from requests.exceptions import UnrewindableBodyError
+from requests.sessions import SessionRedirectMixin
 from requests.utils import requote_uri, rewind_body
 
 from ._qauth import TokenSource
 
 
 class QauthAuth(AuthBase):
-    """Attaches a source's headers to a request; answers a 401 with one new token and one more try.
+    """Attaches a source's headers to a request; answers a 401 with one new token and one more try, and a demand for a
+    DPoP nonce (RFC 9449 9) with a proof that has it.
 
     May be set on a session and used by any number of threads. Hosts that are not the profile's are refused before
     anything is sent.
@@ -44,23 +46,32 @@ class _Attached:
         self._source = source
         self._may_retry = True
         self._reasons: set[str] = set()
-        self._attach(request)
+        self._attach(request, request.method, request.url)
 
-    def _attach(self, request: PreparedRequest) -> None:
-        self._headers = self._source.headers(str(request.method), str(request.url))
+    def _attach(self, request: PreparedRequest, method: str | None, url: str | None) -> None:
+        self._headers = self._source.headers(str(method), str(url))
         request.headers.update(self._headers)
 
     def on_response(self, response: Response, **options: Any) -> Response:
         """requests calls this with each response, before it follows a redirect."""
         while self._may_retry and self._has_more_to_send(response) and _rewound(response.request):
             response = self._again(response, **options)
-        if response.is_redirect and not self._source._allows(_target(response)):
+        if response.is_redirect:
+            self._prepare_redirect(response.request, _target(response), response)
+        return response
+
+    def _prepare_redirect(self, request: PreparedRequest, target: str, response: Response) -> None:
+        """The next request is a copy of this one, and of itself requests drops Authorization alone."""
+        if not self._source._allows(target):
             # Whoever sends us back from there does not decide where the token goes.
             self._may_retry = False
-            # The next request is a copy of this one, and of itself requests drops Authorization alone.
             for name in self._headers:
-                response.request.headers.pop(name, None)
-        return response
+                request.headers.pop(name, None)
+        elif self._may_retry and "DPoP" in self._headers:
+            # A proof is good for one request.
+            following = request.copy()
+            SessionRedirectMixin().rebuild_method(following, response)
+            self._attach(request, following.method, target)
 
     def _has_more_to_send(self, response: Response) -> bool:
         """Whether to send the request once more with fresh headers: for each reason once."""
@@ -87,7 +98,7 @@ class _Attached:
         # The connection goes back to its pool when the body has been read.
         _ = response.content
         response.close()
-        self._attach(request)
+        self._attach(request, request.method, request.url)
         again: Response = response.connection.send(request, **options)
         again.history.append(response)
         return again
