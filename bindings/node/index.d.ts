@@ -61,6 +61,34 @@ export interface RequestOptions extends CallOptions {
   body?: string | ArrayBuffer | ArrayBufferView | null | undefined
 }
 
+/** What a {@link TokenFunction} is asked for; `null` where nothing is asked. */
+export interface TokenRequest {
+  /** The profile's name. */
+  profile: string
+  scope: string | null
+  audience: string | null
+  resource: string | null
+}
+
+/** What a {@link TokenFunction} gives; further members become the token's `extras`. */
+export interface CustomToken {
+  accessToken: string
+  /** Seconds from the call of the function on; not given: the profile's `default_lifetime`, else five minutes. */
+  expiresIn?: number | null | undefined
+  /** `Bearer` where nothing is said. */
+  tokenType?: string | null | undefined
+  scope?: string | null | undefined
+  [extra: string]: Json | undefined
+}
+
+/**
+ * Gives a token, or throws. A {@link QauthError} keeps its code; of anything else the callers are told the class, and have
+ * it as `cause` in the thread that threw it.
+ */
+export type TokenFunction = (
+  request: TokenRequest,
+) => string | CustomToken | Token | PromiseLike<string | CustomToken | Token>
+
 /** What a source's tokens are narrowed to. */
 export interface Narrowing {
   scope?: string | undefined
@@ -73,6 +101,12 @@ export interface Narrowing {
  * own engine: `Engine.shared().source(name, options)`.
  */
 export function source(name: string, options?: JsonObject): TokenSource
+
+/**
+ * The source whose tokens come from a function of this program, in the process's own engine:
+ * `Engine.shared().customSource(name, fn, options)`.
+ */
+export function customSource(name: string, fn: TokenFunction, options?: JsonObject): TokenSource
 
 /** The version of this package. */
 export const version: string
@@ -102,6 +136,16 @@ export class Engine {
    * it gives.
    */
   source(name: string, options?: JsonObject): TokenSource
+  /**
+   * The source of a profile whose tokens come from a function: of a profile with grant `custom`, or of one made of these
+   * options (`api_base_url` and the like). Everything else works as always: one call for all who wait, a cache, renewal
+   * when somebody asks near the token's end, the limits of time. A function that has not answered at the limit is not
+   * waited for any more.
+   *
+   * The last function that is given for a name counts. Of the process's own engine each thread may give its own: it is
+   * called where somebody waits, else in the thread that gave its own last and still runs.
+   */
+  customSource(name: string, fn: TokenFunction, options?: JsonObject): TokenSource
   /** Forgets a profile's source: its objects answer `closed` from now on. Whether there was one. */
   remove(name: string): boolean
   /** The profiles of the configuration. */
@@ -197,7 +241,8 @@ export class Response {
 
 /** Every failure of this package. The message is for people and logs: it holds no secret. */
 export class QauthError extends Error {
-  private constructor()
+  /** For a {@link TokenFunction} that says why it has no token. Keep secrets out of the message. */
+  constructor(detail: { code: ErrorCode; message: string }, options?: ErrorOptions)
   readonly name: 'QauthError'
   /** The stable word. */
   readonly code: ErrorCode

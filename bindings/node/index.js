@@ -14,5 +14,6 @@ module.exports = {
   Response,
   QauthError,
   source: (name, options) => Engine.shared().source(name, options),
+  customSource: (name, fn, options) => Engine.shared().customSource(name, fn, options),
   version: version(),
 }

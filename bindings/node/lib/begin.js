@@ -1,10 +1,11 @@
 'use strict'
 
 const native = require('./native')
+const { dispatch } = require('./custom')
 const { refusal, translated } = require('./error')
 
 /** The promises of this environment; held as long as it lives. */
-const promises = native.promises()
+const promises = native.promises((...told) => dispatch(promises, ...told))
 
 const cancelled = (signal) => refusal('cancelled', 'the caller gave the call up', { cause: signal.reason })
 
@@ -23,4 +24,4 @@ async function begin(signal, begun, ...args) {
   }
 }
 
-module.exports = { begin }
+module.exports = { begin, promises }

@@ -127,4 +127,4 @@ const TOKEN = { ...TIMED, minRemainingMs: number }
 const REQUEST = { ...TIMED, query, headers, body: (name, value) => (value === null ? undefined : body(name, value)) }
 const NARROWING = { scope: text, audience: text, resource: text }
 
-module.exports = { expected, json, number, options, signal, text, url, NARROWING, REQUEST, TOKEN }
+module.exports = { expected, isPlain, json, kind, number, options, signal, text, url, NARROWING, REQUEST, TOKEN }

@@ -2,6 +2,8 @@
 
 const native = require('./native')
 const check = require('./check')
+const custom = require('./custom')
+const { promises } = require('./begin')
 const { invalid, translated } = require('./error')
 const { KEY, describe, uncloneable } = require('./shared')
 const { TokenSource } = require('./source')
@@ -46,7 +48,13 @@ class Engine {
 
   source(name, options = {}) {
     const args = [check.text('name', name), check.json('options', options)]
-    return new TokenSource(KEY, native.engineSource(this.#handle, ...args))
+    return new TokenSource(KEY, native.engineSource(this.#handle, ...args), this)
+  }
+
+  customSource(name, fn, options = {}) {
+    if (typeof fn !== 'function') throw check.expected('fn', 'a function', fn)
+    const args = [this === shared, check.text('name', name), check.json('options', options), custom.keep(fn, this)]
+    return new TokenSource(KEY, native.engineCustomSource(promises, this.#handle, ...args), this)
   }
 
   remove(name) {
@@ -63,6 +71,7 @@ class Engine {
 
   async close() {
     await settled(native.engineClose(this.#handle))
+    custom.forget(this)
   }
 
   // Symbol.asyncDispose came with node 20.4.

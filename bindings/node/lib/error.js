@@ -15,6 +15,7 @@ class QauthError extends Error {
   constructor(detail, options) {
     super(detail.message, options)
     for (const field of FIELDS) this[field] = detail[field] ?? null
+    this.retryable ??= false
   }
 
   toJSON() {

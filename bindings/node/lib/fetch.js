@@ -75,6 +75,7 @@ function canBeSentAgain(body) {
 
 async function follow(source, { first, url, method, headers, body, bodyIsSpent, redirect, signal, rest }) {
   let redirects = 0
+  /** The reasons for which the request was sent once more. */
   const again = new Set()
   let written = []
   for (;;) {
@@ -126,7 +127,11 @@ async function follow(source, { first, url, method, headers, body, bodyIsSpent, 
       bodyIsSpent = false
       OF_BODY.forEach((name) => headers.delete(name))
     }
-    if (next.origin !== url.origin) OF_ORIGIN.forEach((name) => headers.delete(name))
+    if (next.origin !== url.origin) {
+      OF_ORIGIN.forEach((name) => headers.delete(name))
+      // Each server has nonces of its own.
+      again.delete('nonce')
+    }
     url = next
   }
 }

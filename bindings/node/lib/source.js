@@ -3,6 +3,7 @@
 const native = require('./native')
 const check = require('./check')
 const { begin } = require('./begin')
+const { withCause } = require('./custom')
 const { KEY, describe, guard, uncloneable } = require('./shared')
 const { handleOf, makeToken } = require('./token')
 const { Response } = require('./response')
@@ -12,6 +13,7 @@ const UNCLONEABLE = uncloneable('TokenSource', 'call qauth.source(name) there: a
 
 class TokenSource {
   #handle
+  #engine
   // Native functions: the generation of the cached token or header, 0 where there is none.
   #generation
   #headerGeneration
@@ -22,9 +24,10 @@ class TokenSource {
   #headerOf = 0
   #fetch
 
-  constructor(key, handle) {
+  constructor(key, handle, engine) {
     guard(key, new.target, TokenSource, 'engine.source(name) gives one')
     this.#handle = handle
+    this.#engine = engine
     this.#generation = native.cachedGeneration(handle)
     this.#headerGeneration = native.cachedHeaderGeneration(handle)
     Object.defineProperty(this, 'uncloneable', UNCLONEABLE)
@@ -64,7 +67,19 @@ class TokenSource {
 
   async #obtain(options) {
     const { timeoutMs, minRemainingMs, signal } = check.options('options', options, check.TOKEN)
-    return makeToken(await begin(signal, native.sourceToken, this.#handle, timeoutMs, minRemainingMs))
+    return makeToken(await this.#begin(signal, native.sourceToken, this.#handle, timeoutMs, minRemainingMs))
+  }
+
+  #begin(...call) {
+    return this.#withCause(begin(...call))
+  }
+
+  async #withCause(promise) {
+    try {
+      return await promise
+    } catch (error) {
+      throw withCause(error, this.#engine)
+    }
   }
 
   header() {
@@ -74,7 +89,7 @@ class TokenSource {
 
   #keepHeader() {
     const cached = native.sourceCachedHeader(this.#handle)
-    if (cached === null) return begin(undefined, native.sourceHeader, this.#handle)
+    if (cached === null) return this.#begin(undefined, native.sourceHeader, this.#handle)
     this.#header = cached.value
     this.#headerOf = cached.generation
     return cached.value
@@ -83,7 +98,7 @@ class TokenSource {
   async headers(method, url, options) {
     const args = [check.text('method', method), check.url('url', url)]
     const { timeoutMs, minRemainingMs, signal } = check.options('options', options, check.TOKEN)
-    const { pairs } = await begin(signal, native.sourceHeaders, this.#handle, ...args, timeoutMs, minRemainingMs)
+    const { pairs } = await this.#begin(signal, native.sourceHeaders, this.#handle, ...args, timeoutMs, minRemainingMs)
     return Object.fromEntries(pairs)
   }
 
@@ -91,13 +106,13 @@ class TokenSource {
     const request = { method: check.text('method', method), target: check.url('target', target) }
     const { signal, ...given } = check.options('options', options, check.REQUEST)
     const parts = { ...request, query: [], headers: [], ...given }
-    return new Response(KEY, await begin(signal, native.sourceRequest, this.#handle, parts))
+    return new Response(KEY, await this.#begin(signal, native.sourceRequest, this.#handle, parts))
   }
 
   async call(operation, parameters = {}, options) {
     const args = [check.text('operation', operation), check.json('parameters', parameters)]
     const { timeoutMs, minRemainingMs, signal } = check.options('options', options, check.TOKEN)
-    return JSON.parse(await begin(signal, native.sourceCall, this.#handle, ...args, timeoutMs, minRemainingMs))
+    return JSON.parse(await this.#begin(signal, native.sourceCall, this.#handle, ...args, timeoutMs, minRemainingMs))
   }
 
   invalidate(token) {
@@ -116,11 +131,11 @@ class TokenSource {
     if (narrowing === undefined)
       throw check.expected('narrowing', 'an object with scope, audience or resource', narrowing)
     const { scope, audience, resource } = check.options('narrowing', narrowing, check.NARROWING)
-    return new TokenSource(KEY, native.sourceScoped(this.#handle, scope, audience, resource))
+    return new TokenSource(KEY, native.sourceScoped(this.#handle, scope, audience, resource), this.#engine)
   }
 
   get fetch() {
-    return (this.#fetch ??= (input, init) => fetchWith(this.#handle, input, init))
+    return (this.#fetch ??= (input, init) => this.#withCause(fetchWith(this.#handle, input, init)))
   }
 }
 describe(TokenSource, ({ profile, provider }) => ({ profile, provider }))

@@ -8,11 +8,13 @@ const UNCLONEABLE = uncloneable('Token', 'send its accessToken, or make the sour
 
 /** The native token of an argument. */
 let handleOf
+let isToken
 
 class Token {
   static {
+    isToken = (value) => typeof value === 'object' && value !== null && #parts in value
     handleOf = (token) => {
-      if (typeof token !== 'object' || token === null || !(#parts in token)) throw expected('token', 'a Token', token)
+      if (!isToken(token)) throw expected('token', 'a Token', token)
       return token.#parts.handle
     }
   }
@@ -68,4 +70,4 @@ function frozen(value) {
   return value
 }
 
-module.exports = { Token, handleOf, makeToken: (parts) => new Token(KEY, parts) }
+module.exports = { Token, handleOf, isToken, makeToken: (parts) => new Token(KEY, parts) }

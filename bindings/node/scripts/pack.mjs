@@ -1,6 +1,6 @@
 // The npm packages: node pack.mjs LIBRARY FOLDER writes two tarballs there, `qauth` and that of this machine's platform.
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
@@ -25,7 +25,7 @@ const out = resolve(folder)
 mkdirSync(out, { recursive: true })
 const stage = mkdtempSync(join(tmpdir(), 'qauth-pack-'))
 try {
-  pack('qauth', main, [...files, 'README.md'])
+  pack('qauth', main, [...files, 'README.md'], examples)
   const native = {
     name: `qauth-${platform}`,
     version,
@@ -40,6 +40,14 @@ try {
   pack(native.name, native, [], (to) => copyFileSync(library, join(to, 'qauth.node')))
 } finally {
   rmSync(stage, { recursive: true })
+}
+
+/** Provider files of well-known APIs, beside the package's own. */
+function examples(to) {
+  const from = join(workspace, 'core/providers/contrib')
+  mkdirSync(join(to, 'providers'))
+  for (const file of readdirSync(from).filter((name) => /^[^.]+\.toml$/.test(name)))
+    copyFileSync(join(from, file), join(to, 'providers', file))
 }
 
 function pack(name, manifest, files, also = () => {}) {

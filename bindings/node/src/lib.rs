@@ -6,6 +6,7 @@
 
 mod cached;
 mod convert;
+mod custom;
 mod engine;
 mod promises;
 mod source;

@@ -1,38 +1,58 @@
 //! How finished calls reach JavaScript: one queue and one thread-safe function per environment (the main thread, each
 //! worker). A job of the queue settles one promise, on the environment's own thread.
 //!
+//! The same thread-safe function makes the calls of the environment's token functions: see `custom.rs`.
+//!
 //! Node waits for the thread-safe function as long as promises are pending, and no longer. When the environment ends, a
 //! hook takes the function away under the lock that the waker takes too: from then on no thread of the engine touches
 //! node, and jobs that still come are dropped unrun.
 
 use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use napi::bindgen_prelude::{External, ToNapiValue};
-use napi::{Env, JsError, Result, Unknown, check_status, sys};
+use napi::bindgen_prelude::{Either, External, Null, ToNapiValue};
+use napi::{Env, JsError, JsValue, Result, Unknown, check_status, sys};
 use napi_derive::napi;
-use qauth_core::{CompletionQueue, Pending, guarded};
+use qauth_core::{CompletionQueue, Pending, TokenCall, guarded};
 
 use crate::convert::{infallible, refused};
 
 /// The promises of one environment.
 pub(crate) struct Promises {
     queue: CompletionQueue,
-    wake: Arc<Wake>,
+    pub(crate) wake: Arc<Wake>,
 }
 
 /// A promise that was begun, and what gives its call up; nothing where the call was refused at once.
 pub(crate) type Begun<'env> = (Unknown<'env>, Option<External<Cell<Option<Pending>>>>);
 
-struct Wake {
+/// What an environment's thread is woken for.
+pub(crate) struct Wake {
     /// `None` from the end of the environment on.
-    function: Mutex<Option<Function>>,
+    live: Mutex<Option<Live>>,
     /// Only touched by the environment's thread.
     pending: AtomicUsize,
+}
+
+struct Live {
+    function: Function,
+    /// For the environment's token functions.
+    work: VecDeque<Work>,
+    /// Calls whose function has not answered yet. Their end is that of the environment too: core then asks elsewhere.
+    calls: HashMap<u64, TokenCall>,
+    called: u64,
+}
+
+enum Work {
+    /// Call the function of this number.
+    Call(f64, TokenCall),
+    /// Nobody can ask for the function of this number any more.
+    Forget(f64),
 }
 
 #[derive(Clone, Copy)]
@@ -42,66 +62,144 @@ struct Function(sys::napi_threadsafe_function);
 // environment.
 unsafe impl Send for Function {}
 
+impl Live {
+    fn wake(&self) {
+        // SAFETY: the function is alive, since the lock is held with it inside. Nonblocking: an unbounded queue.
+        unsafe {
+            sys::napi_call_threadsafe_function(
+                self.function.0,
+                ptr::null_mut(),
+                sys::ThreadsafeFunctionCallMode::nonblocking,
+            )
+        };
+    }
+
+    fn add(&mut self, work: Work) {
+        self.work.push_back(work);
+        self.wake();
+    }
+}
+
+/// What a function is asked for: profile, scope, audience, resource.
+type Asked = [Option<String>; 4];
+
 impl Wake {
-    fn with(&self, use_it: impl FnOnce(sys::napi_threadsafe_function)) {
-        let function = self.function.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Function(function)) = *function {
-            use_it(function);
-        }
+    fn lock(&self) -> MutexGuard<'_, Option<Live>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From an engine's thread: the queue has something to run.
     fn wake(&self) {
-        self.with(|function| {
-            // SAFETY: the function is alive while the lock is held with it inside. Nonblocking: an unbounded queue.
+        if let Some(live) = &*self.lock() {
+            live.wake();
+        }
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// From any thread: the environment is to call its function of this number. The call comes back where it has ended.
+    pub(crate) fn call(&self, function: f64, call: TokenCall) -> Option<TokenCall> {
+        let mut live = self.lock();
+        let Some(live) = &mut *live else { return Some(call) };
+        live.add(Work::Call(function, call));
+        None
+    }
+
+    /// From any thread: the environment needs not keep its function of this number.
+    pub(crate) fn forget(&self, function: f64) {
+        if let Some(live) = &mut *self.lock() {
+            live.add(Work::Forget(function));
+        }
+    }
+
+    /// The call of this number, unless it was answered already.
+    pub(crate) fn take_call(&self, number: u64) -> Option<TokenCall> {
+        self.lock().as_mut()?.calls.remove(&number)
+    }
+
+    /// On the environment's thread: tells JavaScript what has come, without the lock.
+    ///
+    /// # Safety
+    /// `env` and `dispatcher` are those of the running callback.
+    unsafe fn dispatch(&self, env: sys::napi_env, dispatcher: sys::napi_value) -> Result<()> {
+        while let Some((function, call)) = self.next() {
+            // SAFETY: by this function's own contract; the values live as long as the callback. A status that is not ok
+            // means that the environment is ending: its end answers the call.
             unsafe {
-                sys::napi_call_threadsafe_function(
-                    function,
-                    ptr::null_mut(),
-                    sys::ThreadsafeFunctionCallMode::nonblocking,
-                )
-            };
-        });
+                let mut this = ptr::null_mut();
+                check_status!(sys::napi_get_undefined(env, &mut this))?;
+                let mut arguments = vec![f64::to_napi_value(env, function)?];
+                if let Some((number, asked)) = call {
+                    arguments.push(f64::to_napi_value(env, number as f64)?);
+                    for text in asked {
+                        arguments
+                            .push(<Either<String, Null>>::to_napi_value(env, text.map_or(Either::B(Null), Either::A))?);
+                    }
+                }
+                let (count, arguments) = (arguments.len(), arguments.as_ptr());
+                check_status!(sys::napi_call_function(env, this, dispatcher, count, arguments, ptr::null_mut()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A function's number; and where it is to be called, the call's.
+    fn next(&self) -> Option<(f64, Option<(u64, Asked)>)> {
+        let mut live = self.lock();
+        let live = live.as_mut()?;
+        Some(match live.work.pop_front()? {
+            Work::Forget(function) => (function, None),
+            Work::Call(function, call) => {
+                live.called += 1;
+                let (scope, audience, resource) = (call.scope.clone(), call.audience.clone(), call.resource.clone());
+                let asked = [Some(call.profile.clone()), scope, audience, resource];
+                live.calls.insert(live.called, call);
+                (function, Some((live.called, asked)))
+            }
+        })
     }
 
     /// A promise was made: node stays for it.
     fn begin(&self, env: sys::napi_env) {
-        if self.pending.fetch_add(1, Ordering::Relaxed) == 0 {
+        if self.pending.fetch_add(1, Ordering::Relaxed) == 0
+            && let Some(live) = &*self.lock()
+        {
             // SAFETY: on the environment's thread, with a function that is alive.
-            self.with(|function| unsafe {
-                sys::napi_ref_threadsafe_function(env, function);
-            });
+            unsafe { sys::napi_ref_threadsafe_function(env, live.function.0) };
         }
     }
 
     /// A promise was settled: node may go when it was the last one.
     fn end(&self, env: sys::napi_env) {
-        if self.pending.fetch_sub(1, Ordering::Relaxed) == 1 {
+        if self.pending.fetch_sub(1, Ordering::Relaxed) == 1
+            && let Some(live) = &*self.lock()
+        {
             // SAFETY: as in `begin`.
-            self.with(|function| unsafe {
-                sys::napi_unref_threadsafe_function(env, function);
-            });
+            unsafe { sys::napi_unref_threadsafe_function(env, live.function.0) };
         }
     }
 }
 
-/// Made once when the package is loaded into an environment.
+/// Made once when the package is loaded into an environment. `dispatcher` gets a function's number, and where that is to be
+/// called, the call's number and what it is asked for; else nobody needs that function any more.
 #[napi]
-pub(crate) fn promises(env: &Env) -> Result<External<Promises>> {
-    let wake = Arc::new(Wake { function: Mutex::new(None), pending: AtomicUsize::new(0) });
+pub(crate) fn promises(env: &Env, dispatcher: Unknown<'_>) -> Result<External<Promises>> {
+    let wake = Arc::new(Wake { live: Mutex::new(None), pending: AtomicUsize::new(0) });
     let waker = wake.clone();
     let queue = CompletionQueue::with_waker(move || waker.wake());
     let name = env.create_string("qauth")?;
-    let context: *mut c_void = Box::into_raw(Box::new(queue.clone())).cast();
+    let context: *mut c_void = Box::into_raw(Box::new(Promises { queue: queue.clone(), wake: wake.clone() })).cast();
     let mut function = ptr::null_mut();
     // SAFETY: env is that of the running call. The box belongs to the thread-safe function, whose finalizer frees it
     // after the last call of `run`.
     unsafe {
         check_status!(sys::napi_create_threadsafe_function(
             env.raw(),
+            dispatcher.raw(),
             ptr::null_mut(),
-            ptr::null_mut(),
-            napi::JsValue::raw(&name),
+            name.raw(),
             0,
             1,
             context,
@@ -112,12 +210,17 @@ pub(crate) fn promises(env: &Env) -> Result<External<Promises>> {
         ))?;
         check_status!(sys::napi_unref_threadsafe_function(env.raw(), function))?;
     }
-    *wake.function.lock().unwrap_or_else(PoisonError::into_inner) = Some(Function(function));
+    let function = Function(function);
+    *wake.lock() = Some(Live { function, work: VecDeque::new(), calls: HashMap::new(), called: 0 });
     env.add_env_cleanup_hook(wake.clone(), |wake| {
-        let function = wake.function.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Function(function)) = function {
+        let ended = wake.lock().take();
+        if let Some(live) = ended {
             // SAFETY: taken out under the lock, so that this is its last use; hooks run before node frees it.
-            unsafe { sys::napi_release_threadsafe_function(function, sys::ThreadsafeFunctionReleaseMode::abort) };
+            unsafe {
+                sys::napi_release_threadsafe_function(live.function.0, sys::ThreadsafeFunctionReleaseMode::abort)
+            };
+            // Calls that are dropped unanswered are made elsewhere.
+            let _ = guarded(move || drop(live));
         }
     })?;
     Ok(External::new(Promises { queue, wake }))
@@ -129,20 +232,22 @@ pub(crate) fn cancel(pending: &External<Cell<Option<Pending>>>) -> Result<()> {
     infallible(|| pending.take().map_or((), Pending::cancel))
 }
 
-unsafe extern "C" fn run(env: sys::napi_env, _callback: sys::napi_value, context: *mut c_void, _data: *mut c_void) {
+unsafe extern "C" fn run(env: sys::napi_env, dispatcher: sys::napi_value, context: *mut c_void, _data: *mut c_void) {
     // Without an environment node is only emptying its own queue.
     if !env.is_null() {
         // SAFETY: the box of `promises`, alive until `release`.
-        let queue = unsafe { &*context.cast::<CompletionQueue>() };
+        let promises = unsafe { &*context.cast::<Promises>() };
         // A panic must not unwind into node.
-        let _ = guarded(|| queue.run(Duration::ZERO));
+        let _ = guarded(|| promises.queue.run(Duration::ZERO));
+        // SAFETY: both are those of this callback.
+        let _ = guarded(|| unsafe { promises.wake.dispatch(env, dispatcher) });
     }
 }
 
 unsafe extern "C" fn release(_env: sys::napi_env, context: *mut c_void, _hint: *mut c_void) {
     // SAFETY: the box of `promises`; node finalizes a thread-safe function once, after its last call.
-    let queue = unsafe { Box::from_raw(context.cast::<CompletionQueue>()) };
-    let _ = guarded(move || drop(queue));
+    let promises = unsafe { Box::from_raw(context.cast::<Promises>()) };
+    let _ = guarded(move || drop(promises));
 }
 
 impl Promises {

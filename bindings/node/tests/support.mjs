@@ -89,7 +89,12 @@ export async function startServer(handle) {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   server.unref()
-  return { url: `http://127.0.0.1:${server.address().port}`, seen, close: () => server.close() }
+  const close = () => {
+    server.close()
+    // Also those that a client has opened and not used.
+    server.closeAllConnections()
+  }
+  return { url: `http://127.0.0.1:${server.address().port}`, seen, close }
 }
 
 /** Runs node in the project with these arguments: status, output, and how long it lived after its last output. */
