@@ -19,13 +19,16 @@ NAME    := qauth-$(VERSION)-linux-$(ARCH)
 # Cargo leaves LTO out while a Rust library is among a crate's types, so the C library is built without that one.
 LIBRARY = $(if $(filter dev,$(PROFILE)),cargo build -p qauth-ffi,cargo rustc --profile $(PROFILE) -p qauth-ffi --lib --crate-type cdylib,staticlib)
 
-PYTHON  := bindings/python examples/python tests/conformance/drivers
+PYTHON  := bindings/python examples/python tests/conformance/drivers interop
 # What the Python and Node packages are made of.
 PACKAGED = $(shell find core cli sim bindings -type f -not -path '*/tests/*' -not -path '*/bench/*' -not -path '*/.*' \
     -not -path '*/__pycache__/*' -not -name '*.node') bindings/python/tests/requirements.txt bindings/node/tests/app/package-lock.json
 
+# Provider files of well-known APIs, shipped beside every package.
+EXAMPLES = $(filter-out %.test.toml,$(wildcard core/providers/contrib/*.toml))
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance header bench bench-rust bench-python bench-node install dist wheel npm-pack packages ruff clean
+.PHONY: help demo test interop check conformance header schema bench bench-rust bench-python bench-node install dist wheel npm-pack packages ruff clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,6 +47,9 @@ demo: ## five vendors from C, C++, Python, Node and the command line, against th
 test: ## every suite; the last line is `N passed, N failed`
 	@tests/all.sh
 
+interop: packages ## the packages against Keycloak, oidc-provider, Authlib and Doorkeeper
+	@interop/run.sh
+
 check: ## the fast half: format, lints, types, the header
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
@@ -59,6 +65,9 @@ conformance: ## the cases of tests/conformance in every language, as a table
 
 header: ## writes include/qauth.h anew
 	QAUTH_UPDATE_HEADER=1 cargo test --quiet -p qauth-ffi --test header
+
+schema: ## writes docs/schema anew
+	QAUTH_UPDATE_SCHEMA=1 cargo test --quiet -p qauth-core --features schema --test schema
 
 bench: bench-rust bench-python bench-node ## ratios against floors and peers, with what is released
 
@@ -91,9 +100,14 @@ install: ## library, headers, qauth.pc and the command line into PREFIX (DESTDIR
 	install -m 644 $(BUILT)/libqauth.a $(DESTDIR)$(PREFIX)/lib/libqauth.a
 	install -m 644 include/qauth.h include/qauth.hpp $(DESTDIR)$(PREFIX)/include/
 	install -m 755 $(BUILT)/qauth $(BUILT)/qauth-sim $(DESTDIR)$(PREFIX)/bin/
+	install -d $(DESTDIR)$(PREFIX)/share/qauth/providers
+	install -m 644 $(EXAMPLES) $(DESTDIR)$(PREFIX)/share/qauth/providers/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' ffi/qauth.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/qauth.pc
 
 wheel: build/tools/bin/maturin ## dist/qauth-VERSION-….whl, for `pip install`
+	rm -rf bindings/python/python/qauth/providers
+	install -d bindings/python/python/qauth/providers
+	install -m 644 $(EXAMPLES) bindings/python/python/qauth/providers/
 	build/tools/bin/maturin build --quiet --profile $(PROFILE) --manifest-path bindings/python/Cargo.toml --out $(OUT)
 
 npm-pack: ## dist/qauth-VERSION.tgz and the package of this platform, for `npm install`
