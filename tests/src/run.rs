@@ -48,8 +48,7 @@ pub fn run(case: &Case, driver: &mut Driver, sim: &Simulator, trace: bool) -> Re
     let folder = tempfile::tempdir().map_err(|error| format!("a folder for files: {error}"))?;
     let (url, path) = (sim.url(), folder.path().to_string_lossy().into_owned());
     let scope = Scope { sim: url, folder: path, vars: case.vars.clone(), ..Scope::default() };
-    let mut hidden: Vec<String> =
-        known_credentials().filter(|known| known.3).map(|known| known.2.to_owned()).collect();
+    let mut hidden: Vec<String> = known_credentials().filter(|known| known.3).map(|known| known.2.to_owned()).collect();
     for secret in &case.secrets {
         hidden.push(scope.text(secret)?);
     }

@@ -23,7 +23,10 @@ pub struct Scope {
 
 /// The credentials that a fresh simulator accepts: vendor, field, value, and whether it must never be seen.
 pub fn known_credentials() -> impl Iterator<Item = (&'static str, &'static str, &'static str, bool)> {
-    KNOWN.iter().copied().chain(known::GENERIC.iter().map(|(field, value, secret)| ("generic", *field, *value, *secret)))
+    KNOWN
+        .iter()
+        .copied()
+        .chain(known::GENERIC.iter().map(|(field, value, secret)| ("generic", *field, *value, *secret)))
 }
 
 const KNOWN: &[(&str, &str, &str, bool)] = &[
