@@ -280,6 +280,12 @@ impl Profile {
                 scope.set(name, value.as_str());
             }
         }
+        // A refresh token brings the scope that was granted, which may be less than was asked for: only less of it is
+        // asked for (RFC 6749 6).
+        let own = self.input.table.get("scope").and_then(Value::as_str).map(canonical_scope);
+        if let Some(narrowed) = self.narrowing.scope.as_deref().filter(|scope| own.as_deref() != Some(scope)) {
+            scope.set("narrowed_scope", narrowed);
+        }
         scope
     }
 

@@ -259,10 +259,16 @@ impl<'a> Renewal<'a> {
         let now = self.now().unix();
         let alive =
             |refresh: &&StoredRefresh| refresh.lifetime.is_none_or(|lifetime| now < refresh.obtained_at + lifetime);
-        left.or_else(|| {
-            let kept = record.refresh.as_ref().filter(|_| record.intent.is_none()).filter(alive)?;
-            Some(Usable { token: kept.token.clone(), seed: None })
-        })
+        left.or_else(|| Some(Usable { token: self.unspent(record).filter(alive)?.token.clone(), seed: None }))
+    }
+
+    /// The record's refresh token, unless it may be spent. Where only a person could sign in anew, it is worth the try.
+    fn unspent<'r>(&self, record: &'r Record) -> Option<&'r StoredRefresh> {
+        record.refresh.as_ref().filter(|_| record.intent.is_none() || self.needs_person())
+    }
+
+    fn needs_person(&self) -> bool {
+        self.profile.grant.interactive()
     }
 
     /// Uses the refresh token; `None`: it is of no more use, sign in instead.
@@ -280,12 +286,13 @@ impl<'a> Renewal<'a> {
                 intent: rotates.then(|| self.now().unix()),
                 seed: seed.clone().or_else(|| record.seed.clone()),
                 // Whatever becomes of this one, a token that may be spent is not used afterwards.
-                refresh: record.refresh.clone().filter(|_| record.intent.is_none()),
+                refresh: self.unspent(record).cloned(),
                 ..Record::clone(record)
             };
             match self.write(record, intent).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(self.adoptable(record)),
+                Err(failure) if self.needs_person() => return Err(failure),
                 // The store cannot be written: the refresh token stays unspent, and the profile signs in.
                 Err(_) => return Ok(None),
             }
@@ -294,12 +301,17 @@ impl<'a> Renewal<'a> {
             Ok(sent) => return self.keep(record, sent, Some(token.clone()), dpop).await.map(Some),
             Err(failure) => failure,
         };
+        let refused = matches!(failure.error.code(), ErrorCode::InvalidGrant | ErrorCode::ReauthenticationRequired);
         match failure.verdict {
-            Verdict::NotSent | Verdict::NotApplied => {
-                // Surely not spent: the intent is taken back.
+            // Surely not spent: the intent is taken back. And a person is called for a refused sign-in alone: not for a
+            // server that fails, and not for a mistake that signing in again would not mend.
+            verdict
+                if matches!(verdict, Verdict::NotSent | Verdict::NotApplied) || (self.needs_person() && !refused) =>
+            {
                 if rotates || seed.is_some() {
                     let kept = if seed.is_some() { None } else { record.seed.clone() };
-                    self.write(record, Record { intent: None, seed: kept, ..Record::clone(record) }).await?;
+                    let intent = record.intent.filter(|_| verdict == Verdict::Unknown);
+                    self.write(record, Record { intent, seed: kept, ..Record::clone(record) }).await?;
                 }
                 Err(failure)
             }

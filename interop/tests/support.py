@@ -232,6 +232,9 @@ class Command:
             process.wait()
             for thread in threads:
                 thread.join(5)
+            for pipe in (process.stdout, process.stderr):
+                if pipe:
+                    pipe.close()
         self.witness.hear(read["stdout"], read["stderr"])
         assert found, f"login ends with status {process.returncode} and says {read}"
         return subprocess.CompletedProcess(process.args, process.returncode, read["stdout"], read["stderr"])

@@ -427,17 +427,16 @@ def test_a_sign_in_gives_tokens_that_are_bound_to_the_profiles_key(
 
 
 def test_a_refresh_that_is_refused_for_what_it_asks_says_so_and_ends_no_sign_in(
-    server: OidcProvider, profiles: Profiles, command: Command
+    server: OidcProvider, profiles: Profiles, command: Command, witness: Witness
 ) -> None:
     profile = person(server, profiles, "device", "device_code")
     kept = command.configure(profile)
     assert command.login_by_device(lambda code: approve(server, code)).returncode == 0
     command.witness.secrets.add(kept.read_text().strip())
     # The person can do nothing about it: signing in again would end the same.
-    command.configure({**profile, "resource": "urn:unknown"})
-    done = command.run("token", "p")
-    assert (done.returncode, "invalid_target" in done.stderr) == (3, True), done.stderr
-    command.configure(profile)
+    narrowed = profiles.source({**profile, "refresh_token": f"file:{kept}"}).scoped(scope="unknown")
+    error = witness.refused(qauth.ConfigError, narrowed.token)
+    assert "invalid_scope" in str(error)
     command.token()
     command.witness.secrets.add(kept.read_text().strip())
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
-use qauth_core::{ErrorCode, LoginKind, LoginOptions};
+use qauth_core::{ErrorCode, LoginKind, LoginOptions, TokenOptions};
 use serde_json::json;
 
 use super::support::{Bench, access, clean, device, refusal, token, without_refresh};
@@ -105,6 +105,47 @@ fn a_refused_refresh_token_needs_a_person_again_and_is_not_sent_twice() {
     engine.advance(3601.0).unwrap();
     assert_eq!(access(&source).unwrap_err().code(), ErrorCode::ReauthenticationRequired);
     assert_eq!(bench.server.asked("/token").len(), 2);
+}
+
+#[test]
+fn a_person_is_called_for_a_refused_sign_in_alone() {
+    // faults 46, 48
+    let bench = Bench::new();
+    bench.grants([token("one")]);
+    let (engine, source) = bench.kept(GRANT);
+    source.begin_login_blocking(LoginOptions::default()).unwrap().finish_blocking().unwrap();
+    engine.advance(3601.0).unwrap();
+    for (answer, code) in [
+        ((502, json!("a gateway")), ErrorCode::ServerError),
+        ((400, json!({"error": "invalid_scope"})), ErrorCode::Config),
+        ((400, json!({"error": "invalid_client"})), ErrorCode::InvalidClient),
+    ] {
+        bench.grants([answer]);
+        let options = TokenOptions { timeout: Some(Duration::from_millis(500)), ..TokenOptions::default() };
+        let error = clean(source.token_blocking(options).unwrap_err());
+        assert_eq!(error.code(), code);
+        // Beyond every pause.
+        engine.advance(400.0).unwrap();
+    }
+    bench.grants([token("two")]);
+    assert_eq!(access(&source).unwrap(), "access-two");
+    let asked = bench.server.asked("/token");
+    assert!(asked[1..].iter().all(|form| form["refresh_token"] == "refresh-one"), "{asked:?}");
+}
+
+#[test]
+fn a_refresh_asks_for_a_scope_only_where_it_is_less_than_the_sign_ins() {
+    let bench = Bench::new();
+    bench.grants([token("one")]);
+    let (engine, source) = bench.kept(GRANT);
+    source.begin_login_blocking(LoginOptions::default()).unwrap().finish_blocking().unwrap();
+    bench.grants([token("two")]);
+    engine.advance(3601.0).unwrap();
+    access(&source).unwrap();
+    bench.grants([token("three")]);
+    access(&source.scoped(Some("read"), None, None).unwrap()).unwrap();
+    let scopes: Vec<_> = bench.server.asked("/token")[1..].iter().map(|form| form.get("scope").cloned()).collect();
+    assert_eq!(scopes, [None, Some("read".to_owned())]);
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl<'a> Checker<'a> {
             return;
         }
         let mut known: Vec<&str> = match kind {
-            GrantKind::RefreshToken => vec!["refresh_token"],
+            GrantKind::RefreshToken => vec!["refresh_token", "narrowed_scope"],
             GrantKind::AuthorizationCode => vec!["code", "redirect_uri", "code_verifier"],
             GrantKind::DeviceCode => vec!["device_code"],
             _ => Vec::new(),

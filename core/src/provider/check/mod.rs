@@ -16,8 +16,16 @@ use crate::jose::Algorithm;
 const BUILTIN: [&str; 3] = ["scope", "audience", "resource"];
 
 /// Names that mean something else in profiles or templates.
-const RESERVED: [&str; 7] =
-    ["refresh_token", "access_token", "code", "code_verifier", "redirect_uri", "device_code", "assertion_type"];
+const RESERVED: [&str; 8] = [
+    "refresh_token",
+    "access_token",
+    "code",
+    "code_verifier",
+    "redirect_uri",
+    "device_code",
+    "assertion_type",
+    "narrowed_scope",
+];
 
 /// Keys of a profile that are not credentials or variables.
 pub(crate) const PROFILE_KEYS: [&str; 18] = [
