@@ -39,11 +39,15 @@ test('the packages hold what is needed, and no script', () => {
     'index.mjs',
     'lib',
     'package.json',
+    'providers',
   ]
   assert.deepEqual(
-    files.filter((file) => !file.startsWith('lib/')),
+    files.filter((file) => !/^(lib|providers)\//.test(file)),
     expected,
   )
+  const examples = files.filter((file) => file.startsWith('providers/'))
+  assert.equal(examples.length, 20)
+  for (const file of examples) assert.match(file, /^providers\/[a-z-]+\.toml$/)
   assert.deepEqual(readdirSync(join(app, 'node_modules', platform)).sort(), [
     'LICENSE-APACHE',
     'LICENSE-MIT',
@@ -70,12 +74,12 @@ test('import chooses the module, require the script', async () => {
     `
     import * as all from 'qauth'
     import { createRequire } from 'node:module'
-    const { Engine, TokenSource, Token, Response, QauthError, source, version } = all
+    const { Engine, TokenSource, Token, Response, QauthError, source, customSource, version } = all
     const required = createRequire(process.cwd() + '/')('qauth')
     console.log(import.meta.resolve('qauth').split('/').at(-1), Engine === required.Engine, Object.keys(all).length)
   `,
   ])
-  assert.deepEqual([esm.status, esm.stdout], [0, 'index.mjs true 7\n'])
+  assert.deepEqual([esm.status, esm.stdout], [0, 'index.mjs true 8\n'])
   const cjs = await runNode([
     '-e',
     `console.log(require.resolve('qauth').split('/').at(-1), require('qauth/package.json').name)`,
