@@ -17,6 +17,7 @@ use crate::profile::Profile;
 use crate::provider::{Bound, GrantKind, OnUnauthorized, Operation, Part, Place, header_is_free};
 use crate::request::{self, header_name, header_value};
 use crate::response;
+use crate::secret::Secret;
 use crate::signing;
 use crate::source::{Limit, Source};
 use crate::token::Token;
@@ -141,6 +142,7 @@ pub(crate) async fn request(source: &Arc<Source>, request: &Request, limit: Limi
         let token_header = if attach.cookie.is_some() { "cookie" } else { attach.header.as_str() };
         (attach.query.is_none() && name.eq_ignore_ascii_case(token_header))
             || (profile.dpop && name.eq_ignore_ascii_case("dpop"))
+            || attach.headers.keys().any(|companion| name.eq_ignore_ascii_case(companion))
     };
     for (name, value) in &request.headers {
         if !header_is_free(name) || own(name) {
@@ -157,7 +159,7 @@ pub(crate) async fn request(source: &Arc<Source>, request: &Request, limit: Limi
         max_body: source.core.max_answer,
         identity: profile.identity.clone(),
     };
-    let answered = send(source, http, limit, Retry::Once, Whose::Profile).await?;
+    let answered = send(source, http, None, limit, Retry::Once, Whose::Profile).await?;
     let response = &answered.response;
     let headers = response
         .headers
@@ -168,11 +170,12 @@ pub(crate) async fn request(source: &Arc<Source>, request: &Request, limit: Limi
     Ok(Response { status, headers, body: answered.response.body, error })
 }
 
-/// Runs a declared operation and parses its answer.
+/// Runs a declared operation and parses its answer; with the token that is `held`, if one is, and none after it.
 pub(crate) async fn call(
     source: &Arc<Source>,
     name: &str,
     parameters: &Map<String, Value>,
+    held: Option<Token>,
     limit: Limit,
 ) -> Result<CallResult> {
     let profile = source.profile();
@@ -185,13 +188,19 @@ pub(crate) async fn call(
             .map_err(|refusal| refusal.error)?,
         false => None,
     };
-    let http = operation_request(source, &profile, name, operation, parameters, metadata.as_deref())?;
-    let retry = if operation.on_401 == OnUnauthorized::Result { Retry::Never } else { Retry::Once };
-    let answered = match operation.client_auth {
-        Some(_) => Answered { response: send_bare(source, http, limit).await?, sent: Vec::new() },
-        None if operation.url.is_some() => send(source, http, limit, retry, Whose::Server).await?,
-        None => send(source, http, limit, retry, Whose::Profile).await?,
+    let (http, mut sent) = operation_request(source, &profile, name, operation, parameters, metadata.as_deref())?;
+    let once = operation.on_401 == OnUnauthorized::Result || held.is_some();
+    let retry = if once { Retry::Never } else { Retry::Once };
+    let whose = if operation.url.is_some() { Whose::Server } else { Whose::Profile };
+    let mut answered = match operation.client_auth {
+        // What it is told is about tokens.
+        Some(_) => {
+            sent.extend(parameters.values().filter_map(Value::as_str).map(Secret::new));
+            Answered { response: send_bare(source, http, limit).await?, sent: Vec::new() }
+        }
+        None => send(source, http, held, limit, retry, whose).await?,
     };
+    answered.sent.append(&mut sent);
     let response = &answered.response;
     let secrets = operation.secrets.iter().map(|at| at.0.clone()).collect();
     let value = match (response.status, operation.on_401) {
@@ -210,10 +219,10 @@ pub(crate) async fn call(
     Ok(CallResult { value, secrets })
 }
 
-/// An API's answer, and the tokens that were sent for it: what the API says may quote them.
+/// An API's answer, and the secrets that were sent for it beside the profile's own: what the API says may quote them.
 struct Answered {
     response: HttpResponse,
-    sent: Vec<Token>,
+    sent: Vec<Secret>,
 }
 
 /// Whose address a request goes to.
@@ -228,6 +237,7 @@ enum Whose {
 async fn send(
     source: &Arc<Source>,
     request: HttpRequest,
+    held: Option<Token>,
     limit: Limit,
     retry: Retry,
     whose: Whose,
@@ -237,17 +247,22 @@ async fn send(
     if whose == Whose::Profile {
         attach::check_host(&profile, &request.url)?;
     }
-    let token = Token::new(source.token(limit).await?);
+    let token = match held {
+        Some(token) => token,
+        None => Token::new(source.token(limit).await?),
+    };
+    let mut sent = vec![Secret::new(token.access_token())];
     let response = send_with(source, &request, &token, limit, whose).await?;
-    if response.status != 401 || retry == Retry::Never {
-        return Ok(Answered { response, sent: vec![token] });
-    }
-    if !rejected(source, token.generation(), Some(token.access_token())) {
-        return Ok(Answered { response, sent: vec![token] });
+    if response.status != 401
+        || retry == Retry::Never
+        || !rejected(source, token.generation(), Some(token.access_token()))
+    {
+        return Ok(Answered { response, sent });
     }
     let fresh = Token::new(source.token(limit).await?);
     let response = send_with(source, &request, &fresh, limit, whose).await?;
-    Ok(Answered { response, sent: vec![token, fresh] })
+    sent.push(Secret::new(fresh.access_token()));
+    Ok(Answered { response, sent })
 }
 
 /// A 401 has come: whether one more try with a new token makes sense.
@@ -266,8 +281,8 @@ async fn send_with(
 ) -> Result<HttpResponse> {
     let response = send_attached(source, request, token, limit, whose).await?;
     let Some(key) = &token.published().dpop else { return Ok(response) };
-    let fresh = source.core.nonces.learn(key, &request.url, dpop::nonce(&response.headers));
-    if response.status != 401 || !fresh || !dpop::wants_nonce(dpop::challenges(&response.headers)) {
+    let usable = source.core.nonces.learn(key, &request.url, dpop::nonce(&response.headers));
+    if response.status != 401 || !usable || !dpop::wants_nonce(dpop::challenges(&response.headers)) {
         return Ok(response);
     }
     let response = send_attached(source, request, token, limit, whose).await?;
@@ -336,9 +351,9 @@ pub enum Again {
 pub(crate) fn answered(source: &Source, target: &str, answer: &Answer<'_>) -> Result<Option<Again>> {
     if let Some(key) = source.dpop_key(answer.generation) {
         let url = attach::resolve(&source.profile(), target)?;
-        let fresh = source.core.nonces.learn(&key, &url, answer.dpop_nonce);
+        let usable = source.core.nonces.learn(&key, &url, answer.dpop_nonce);
         if answer.status == 401 && dpop::wants_nonce(answer.www_authenticate.iter().copied()) {
-            return Ok(fresh.then_some(Again::Nonce));
+            return Ok(usable.then_some(Again::Nonce));
         }
     }
     if answer.status != 401 {
@@ -381,7 +396,7 @@ fn operation_request(
     operation: &Operation,
     parameters: &Map<String, Value>,
     metadata: Option<&Metadata>,
-) -> Result<HttpRequest> {
+) -> Result<(HttpRequest, Vec<Secret>)> {
     let expected: Vec<&str> = profile.provider.call_parameters(operation).collect();
     if let Some(unknown) = parameters.keys().find(|key| !expected.contains(&key.as_str())) {
         let known = if expected.is_empty() { "none".to_owned() } else { expected.join(", ") };
@@ -396,6 +411,9 @@ fn operation_request(
         return Err(Error::invalid_argument(format!("parameter {missing:?} is missing: operation {name} needs it")));
     }
     let mut scope = profile.scope(source.core.clock.now().unix().as_millis(), metadata);
+    if let Some(absent) = profile.provider.needed_by(operation).find(|name| !scope.values.contains_key(*name)) {
+        return Err(Error::config(format!("{absent}: is missing: operation {name} needs it")));
+    }
     for (key, value) in parameters {
         scope.set(key, Bound::Json(value.clone()));
     }
@@ -407,14 +425,16 @@ fn operation_request(
     };
     request::name_audience(&mut scope, &url);
     request::append_query(&mut url, declared.query, &scope)?;
-    signing::sign(profile, declared.templates(), &mut scope)?;
+    let mut secrets = signing::sign(profile, declared.templates(), &mut scope)?;
     let (mut headers, mut form) = (request::headers(declared.headers, &scope)?, request::form(declared, &scope)?);
     if let Some(method) = operation.client_auth {
-        let method = client_auth::choose(profile, method, metadata)?;
-        client_auth::apply(profile, method, &scope, &mut headers, form.get_or_insert_default())?;
+        let variable = operation.url.as_ref().and_then(|url| url.variables().next());
+        let endpoint = profile.discovered().find(|(name, _)| Some(*name) == variable).map(|(_, member)| member);
+        let method = client_auth::choose(profile, method, metadata, endpoint.unwrap_or_default())?;
+        secrets.extend(client_auth::apply(profile, method, &scope, &mut headers, form.get_or_insert_default())?);
     }
     let body = request::body(declared, &scope, form, &mut headers)?;
-    Ok(HttpRequest {
+    let http = HttpRequest {
         method: operation.method.http(),
         url,
         headers,
@@ -422,7 +442,8 @@ fn operation_request(
         timeout: None,
         max_body: source.core.max_answer,
         identity: profile.identity.clone(),
-    })
+    };
+    Ok((http, secrets))
 }
 
 /// An API's refusal as an error; its body is quoted only where it has the members of RFC 6749 5.2.
@@ -440,7 +461,7 @@ fn refused(source: &Source, profile: &Profile, what: &str, answered: &Answered) 
     let answer = &profile.provider.definition().answer;
     let body = json::parse(&response.body, true).ok();
     let mut mask = profile.mask();
-    answered.sent.iter().for_each(|token| mask.add(token.access_token()));
+    answered.sent.iter().for_each(|secret| mask.add(secret.expose()));
     let said = |part: &Part, limit: usize| {
         let Part::Pointer(at) = part else { return None };
         let text = body.as_ref()?.pointer(&at.0)?.as_str()?;

@@ -15,8 +15,14 @@ use crate::signing;
 /// RFC 7523 2.2.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The method for this profile: its own choice, the provider's, or by what it gives and the server takes.
-pub(crate) fn choose(profile: &Profile, declared: ClientAuth, metadata: Option<&Metadata>) -> Result<ClientAuth> {
+/// The method for this profile: its own choice, the provider's, or by what it gives and the server takes at this endpoint
+/// (RFC 8414 2).
+pub(crate) fn choose(
+    profile: &Profile,
+    declared: ClientAuth,
+    metadata: Option<&Metadata>,
+    endpoint: &str,
+) -> Result<ClientAuth> {
     let chosen = profile.client_auth.unwrap_or(declared);
     if chosen != ClientAuth::Auto {
         return Ok(chosen);
@@ -33,7 +39,10 @@ pub(crate) fn choose(profile: &Profile, declared: ClientAuth, metadata: Option<&
         (!has("client_secret") && !has("private_key") && !certificate, ClientAuth::None),
     ];
     let possible = || possible.iter().filter(|(possible, _)| *possible).map(|(_, method)| *method);
-    let supported = metadata.and_then(|metadata| metadata.list("token_endpoint_auth_methods_supported"));
+    let supported = metadata.and_then(|metadata| {
+        let own = metadata.list(&format!("{endpoint}_auth_methods_supported"));
+        own.or_else(|| metadata.list("token_endpoint_auth_methods_supported"))
+    });
     match supported {
         None => Ok(possible().next().unwrap_or(ClientAuth::None)),
         // "none" proves nothing, and most servers with public clients do not list it.

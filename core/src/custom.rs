@@ -127,14 +127,32 @@ pub(crate) struct Desk(Arc<Laid>);
 #[derive(Default)]
 struct Laid {
     calls: Mutex<VecDeque<TokenCall>>,
+    /// A call that was begun by somebody who needed not wait for its end.
+    left: Mutex<Option<BoxFuture<'static, ()>>>,
     /// How many have been laid here.
     posted: watch::Sender<u64>,
 }
 
 impl Desk {
     fn post(&self, call: TokenCall) {
+        // What is left over answers nobody any more.
+        self.swap_left(None);
         self.lock().push_back(call);
         self.0.posted.send_modify(|posted| *posted += 1);
+    }
+
+    /// Leaves a call that was begun to the next one who waits.
+    fn leave(&self, running: BoxFuture<'static, ()>) {
+        self.swap_left(Some(running));
+        self.0.posted.send_modify(|posted| *posted += 1);
+    }
+
+    fn has_work(&self) -> bool {
+        !self.lock().is_empty() || self.0.left.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn swap_left(&self, left: Option<BoxFuture<'static, ()>>) -> Option<BoxFuture<'static, ()>> {
+        std::mem::replace(&mut self.0.left.lock().unwrap_or_else(PoisonError::into_inner), left)
     }
 
     fn take(&self) -> Option<TokenCall> {
@@ -155,10 +173,10 @@ pub(crate) async fn serve<T>(
     desk: &Desk,
     function: &Arc<dyn TokenFunction>,
     host: Host,
-    work: impl Future<Output = T>,
-) -> T {
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let mut posted = desk.0.posted.subscribe();
-    if !desk.lock().is_empty() {
+    if desk.has_work() {
         posted.mark_changed();
     }
     let mut work = pin!(work);
@@ -172,12 +190,20 @@ pub(crate) async fn serve<T>(
         };
         tokio::select! {
             biased;
-            result = &mut work => return result,
+            result = &mut work => {
+                // A token that is stale but valid is served while its renewal goes on.
+                if let (Ok(_), Some(running)) = (&result, running) {
+                    desk.leave(running);
+                }
+                return result;
+            }
             () = ended => running = None,
             // The sender lives as long as the desk.
             _ = posted.changed() => match &host {
                 Host::Here => {
-                    if let Some(call) = desk.take() {
+                    if let Some(left) = desk.swap_left(None) {
+                        running = Some(left);
+                    } else if let Some(call) = desk.take() {
                         running = function.begin(call);
                     }
                 }

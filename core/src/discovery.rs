@@ -20,8 +20,13 @@ const MAX_DOCUMENT: usize = 256 * 1024;
 const DEFAULT_AGE: Duration = Duration::from_secs(3600);
 const MIN_AGE: Duration = Duration::from_secs(60);
 const MAX_AGE: Duration = Duration::from_secs(86_400);
+/// How long a server may take while its old description would do.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// An engine speaks to a handful of servers; beyond that descriptions are forgotten.
+const MAX_DESCRIPTIONS: usize = 1024;
 
 /// A server's description, whose issuer is the one that was asked for.
+#[derive(Clone)]
 pub(crate) struct Metadata {
     issuer: String,
     document: Value,
@@ -62,20 +67,31 @@ impl Descriptions {
         identity: Option<&Arc<Identity>>,
         transport: &Transport,
         clock: &Clock,
-        timeout: Duration,
+        deadline: &Deadline,
     ) -> Result<Arc<Metadata>, Refusal> {
         let kept = self.0.pin().get(issuer).cloned();
         if let Some(kept) = kept.as_ref().filter(|kept| !kept.until.passed(&clock.now())) {
             return Ok(kept.clone());
         }
-        match fetch(issuer, identity, transport, clock, timeout).await {
-            Ok(metadata) => {
-                let metadata = Arc::new(metadata);
-                self.0.pin().insert(issuer.to_owned(), metadata.clone());
-                Ok(metadata)
-            }
-            Err(refusal) => kept.ok_or(refusal),
+        let Some(kept) = kept else {
+            return fetch(issuer, identity, transport, clock, deadline).await.map(|metadata| self.keep(metadata));
+        };
+        let now = clock.now();
+        let patience = now.after(PATIENCE.min(deadline.left(&now) / 4));
+        Ok(match fetch(issuer, identity, transport, clock, &patience).await {
+            Ok(metadata) => self.keep(metadata),
+            // Not asked for again at once: each renewal would wait for it.
+            Err(_) => self.keep(Metadata { until: clock.now().after(MIN_AGE), ..Metadata::clone(&kept) }),
+        })
+    }
+
+    fn keep(&self, metadata: Metadata) -> Arc<Metadata> {
+        let (metadata, all) = (Arc::new(metadata), self.0.pin());
+        if all.len() >= MAX_DESCRIPTIONS {
+            all.clear();
         }
+        all.insert(metadata.issuer.clone(), metadata.clone());
+        metadata
     }
 
     /// The next request reads it again: an endpoint that it names is not there.
@@ -108,7 +124,7 @@ async fn fetch(
     identity: Option<&Arc<Identity>>,
     transport: &Transport,
     clock: &Clock,
-    timeout: Duration,
+    deadline: &Deadline,
 ) -> Result<Metadata, Refusal> {
     let mut last = None;
     for place in places(issuer) {
@@ -120,7 +136,7 @@ async fn fetch(
             url,
             headers,
             body: None,
-            timeout: Some(timeout),
+            timeout: Some(deadline.left(&clock.now())),
             max_body: MAX_DOCUMENT,
             identity: identity.cloned(),
         };

@@ -1,7 +1,6 @@
 //! One grant on the wire: the server's description where it is needed, the steps before, the request that brings the token.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -46,20 +45,33 @@ impl Exchange<'_> {
         let mut secrets: Vec<Secret> =
             self.given.iter().map(|(_, secret)| secret.clone()).chain(self.lent.clone()).collect();
         for step in &self.grant.steps {
-            let sent = self.send(step.request(), &mut scope, metadata.as_deref(), &mut secrets).await?;
+            let sent = self.send(step.request(), &scope, metadata.as_deref(), &mut secrets).await?;
             for (name, value) in self.read_step(&step.keep, &sent, &secrets)? {
                 secrets.push(value.clone());
                 scope.set(&name, Bound::Secret(value));
             }
         }
-        let sent = self.send(self.grant.request(), &mut scope, metadata.as_deref(), &mut secrets).await?;
+        let last = self.send(self.grant.request(), &scope, metadata.as_deref(), &mut secrets).await;
+        let sent = last.map_err(|refusal| self.after_steps(refusal))?;
         let issued = response::read(&self.asked(&secrets, &sent.at), &sent.response).inspect_err(|refusal| {
             // A description that has grown old: the next one is asked for again.
             if let (Some(metadata), Some(404 | 410)) = (&metadata, refusal.error.status()) {
                 self.core.descriptions.forget(metadata.issuer());
             }
-        })?;
-        Ok((issued, sent.at))
+        });
+        Ok((issued.map_err(|refusal| self.after_steps(refusal))?, sent.at))
+    }
+
+    /// What a request before has spent is spent, whatever became of the last one.
+    fn after_steps(&self, refusal: Refusal) -> Refusal {
+        let spends = matches!(self.kind, GrantKind::RefreshToken | GrantKind::AuthorizationCode)
+            || self.profile.single_session();
+        match refusal.verdict {
+            Verdict::NotSent | Verdict::NotApplied if spends && !self.grant.steps.is_empty() => {
+                Refusal { verdict: Verdict::Unknown, ..refusal }
+            }
+            _ => refusal,
+        }
     }
 
     /// One request whose answer is no token but an object of its own (RFC 8628 3.2), and when it was sent.
@@ -68,9 +80,9 @@ impl Exchange<'_> {
         request: RequestSpec<'_>,
     ) -> std::result::Result<(Map<String, Value>, Moment), Refusal> {
         let metadata = self.core.metadata(self.profile, &self.deadline).await?;
-        let mut scope = self.scope(metadata.as_deref());
+        let scope = self.scope(metadata.as_deref());
         let mut secrets = Vec::new();
-        let sent = self.send(request, &mut scope, metadata.as_deref(), &mut secrets).await?;
+        let sent = self.send(request, &scope, metadata.as_deref(), &mut secrets).await?;
         let whole = IndexMap::from([("object".to_owned(), Part::Text)]);
         let kept = self.read_step(&whole, &sent, &secrets)?;
         let object = kept.first().and_then(|(_, text)| json::parse(text.expose().as_bytes(), false).ok());
@@ -112,7 +124,7 @@ impl Exchange<'_> {
     async fn send(
         &self,
         request: RequestSpec<'_>,
-        scope: &mut Scope,
+        scope: &Scope,
         metadata: Option<&Metadata>,
         secrets: &mut Vec<Secret>,
     ) -> std::result::Result<Sent, Refusal> {
@@ -144,13 +156,14 @@ impl Exchange<'_> {
     async fn send_once(
         &self,
         request: RequestSpec<'_>,
-        scope: &mut Scope,
+        scope: &Scope,
         metadata: Option<&Metadata>,
         secrets: &mut Vec<Secret>,
     ) -> std::result::Result<Sent, Refusal> {
         let at = self.core.clock.now();
-        scope.unix_ms = at.unix().as_millis();
-        let mut built = request::build(self.profile, request, scope, metadata).map_err(not_sent)?;
+        // What is signed in it, and for whom, is this one request's.
+        let mut scope = Scope { unix_ms: at.unix().as_millis(), ..scope.clone() };
+        let mut built = request::build(self.profile, request, &mut scope, metadata).map_err(not_sent)?;
         secrets.append(&mut built.secrets);
         let mut http = built.http;
         let url = http.url.clone();
@@ -188,9 +201,8 @@ impl Core {
         deadline: &Deadline,
     ) -> std::result::Result<Option<Arc<Metadata>>, Refusal> {
         let Some(issuer) = profile.issuer() else { return Ok(None) };
-        let left: Duration = deadline.left(&self.clock.now());
         let transport = self.transport().map_err(not_sent)?;
-        let found = self.descriptions.of(&issuer, profile.identity.as_ref(), transport, &self.clock, left).await;
+        let found = self.descriptions.of(&issuer, profile.identity.as_ref(), transport, &self.clock, deadline).await;
         found.map(Some)
     }
 }

@@ -5,12 +5,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::random::random_hex;
+
 /// Writes `text` in place of what stood there; once it returns, a power cut does not lose it. Missing folders are made.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let (mut file, temporary) = beside(path, ".tmp")?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
+    let (mut file, temporary) = beside(path)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    if let Err(error) = written.and_then(|()| std::fs::rename(&temporary, path)) {
+        let _ = std::fs::remove_file(&temporary);
+        return Err(error);
+    }
     File::open(folder(path))?.sync_all()
 }
 
@@ -19,7 +23,7 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    let (_, temporary) = beside(path, ".check")?;
+    let (_, temporary) = beside(path)?;
     std::fs::remove_file(&temporary)
 }
 
@@ -37,18 +41,13 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A new file in the same folder, its owner's alone.
-fn beside(path: &Path, suffix: &str) -> io::Result<(File, PathBuf)> {
+/// A new file in the same folder, its owner's alone. No two writers have the same one.
+fn beside(path: &Path) -> io::Result<(File, PathBuf)> {
     let folder = folder(path);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(suffix);
+    name.push(format!(".{}", random_hex(8)));
     let temporary = folder.join(name);
-    // A leftover of a crash, or of somebody else: never written through.
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     Ok((file, temporary))
 }

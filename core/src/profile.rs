@@ -48,6 +48,8 @@ pub(crate) struct Profile {
     pub(crate) api_base_url: Option<String>,
     pub(crate) allowed_hosts: Vec<Url>,
     pub(crate) narrowing: Narrowing,
+    /// The scope that the profile itself names.
+    own_scope: Option<String>,
     /// The profile's own choice, over the grant's.
     pub(crate) client_auth: Option<ClientAuth>,
     pub(crate) mode: Mode,
@@ -211,6 +213,7 @@ impl Profile {
                     Error::invalid_argument(error.message()).about(&self.name, self.provider.name())
                 })?;
                 self.check_narrowing(name)?;
+                self.check_refresh_narrows(name)?;
             }
         }
         let mut profile = self.clone();
@@ -232,6 +235,27 @@ impl Profile {
                 Err(Error::config(format!("{name}: grant {} of this provider does not send it", self.grant.name()))
                     .about(&self.name, self.provider.name()))
             }
+        }
+    }
+
+    /// Where tokens come of a refresh token alone, or at first, its request is what narrows them.
+    fn check_refresh_narrows(&self, name: &str) -> Result<()> {
+        let Some(refresh) = self.refresh_definition().filter(|_| self.grant.interactive() || self.signed_in.is_some())
+        else {
+            return Ok(());
+        };
+        let wrong = |why: &str| Err(Error::config(why).about(&self.name, self.provider.name()));
+        let sent = self.provider.variables_of(refresh);
+        let fits = sent.contains(name) || (name == "scope" && sent.contains("narrowed_scope"));
+        if !fits {
+            return wrong(&format!("{name}: the refresh request of this provider does not send it"));
+        }
+        match &self.signed_in {
+            // Each of two sources would send it.
+            Some(signed_in) if signed_in.file.is_none() && self.rotates() => {
+                wrong("refresh_token: rotates, so that narrowed sources need it in a file that they share (file:PATH)")
+            }
+            _ => Ok(()),
         }
     }
 
@@ -282,8 +306,7 @@ impl Profile {
         }
         // A refresh token brings the scope that was granted, which may be less than was asked for: only less of it is
         // asked for (RFC 6749 6).
-        let own = self.input.table.get("scope").and_then(Value::as_str).map(canonical_scope);
-        if let Some(narrowed) = self.narrowing.scope.as_deref().filter(|scope| own.as_deref() != Some(scope)) {
+        if let Some(narrowed) = narrowing.scope.as_deref().filter(|_| narrowing.scope != self.own_scope) {
             scope.set("narrowed_scope", narrowed);
         }
         scope
@@ -317,9 +340,10 @@ impl Profile {
             mask.add(secret.expose());
         }
         // As HTTP Basic sends them together.
-        let basic = self.grant_definition().basic.clone();
-        let pair = basic.unwrap_or_else(|| ["client_id".to_owned(), "client_secret".to_owned()]);
-        if let [Some(user), Some(password)] = pair.map(|name| self.value(&name)) {
+        let requests = self.refresh_definition().into_iter().chain([self.grant_definition()]).flat_map(Grant::requests);
+        let declared = requests.filter_map(|request| request.basic).map(|pair| pair.each_ref().map(String::as_str));
+        for pair in declared.chain([["client_id", "client_secret"]]) {
+            let [Some(user), Some(password)] = pair.map(|name| self.value(name)) else { continue };
             let encode =
                 |secret: &Secret| url::form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect::<String>();
             mask.add(&format!("{}:{}", user.expose(), password.expose()));
@@ -484,6 +508,7 @@ impl Builder<'_> {
             max_lifetime: self.positive(options.max_lifetime, "max_lifetime")?.or(lifetime.max).unwrap_or(MAX_LIFETIME),
             default_lifetime: self.positive(options.default_lifetime, "default_lifetime")?.or(lifetime.default),
             timeout: self.positive(options.timeout, "timeout")?.unwrap_or(call_timeout),
+            own_scope: narrowing.scope.clone(),
             narrowing: Narrowing::default(),
             fingerprint: match signed_in.as_ref().and_then(|signed_in| signed_in.refresh_token.as_ref()) {
                 Some(seed) => fingerprint(&values, Some(seed)),

@@ -301,7 +301,8 @@ impl<'a> Renewal<'a> {
             Ok(sent) => return self.keep(record, sent, Some(token.clone()), dpop).await.map(Some),
             Err(failure) => failure,
         };
-        let refused = matches!(failure.error.code(), ErrorCode::InvalidGrant | ErrorCode::ReauthenticationRequired);
+        let refused = failure.verdict == Verdict::Final
+            && matches!(failure.error.code(), ErrorCode::InvalidGrant | ErrorCode::ReauthenticationRequired);
         match failure.verdict {
             // Surely not spent: the intent is taken back. And a person is called for a refused sign-in alone: not for a
             // server that fails, and not for a mistake that signing in again would not mend.
@@ -445,7 +446,14 @@ impl<'a> Renewal<'a> {
         };
         let published = self.publishable(&issued, generation, &sent, record.token.as_ref(), dpop);
         if !self.durable_first() {
-            return Ok(Obtained { published: published?, behind: Some((record.generation, Arc::new(renewed))) });
+            return match published {
+                Ok(published) => Ok(Obtained { published, behind: Some((record.generation, Arc::new(renewed))) }),
+                // The token cannot be used, but the refresh token that came with it can.
+                Err(failure) => {
+                    self.write(record, renewed).await?;
+                    Err(failure)
+                }
+            };
         }
         match self.write(record, renewed).await {
             Ok(true) => {}

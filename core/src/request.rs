@@ -37,7 +37,7 @@ pub(crate) fn build(
     append_query(&mut url, request.query, scope)?;
     let (mut headers, mut form) = (headers(request.headers, scope)?, form(request, scope)?);
     if let Some(declared) = request.client_auth {
-        let method = client_auth::choose(profile, declared, metadata)?;
+        let method = client_auth::choose(profile, declared, metadata, "token_endpoint")?;
         secrets.extend(client_auth::apply(profile, method, scope, &mut headers, form.get_or_insert_default())?);
     }
     if let Some([user, password]) = request.basic {

@@ -1,5 +1,6 @@
 //! The private tokio runtime: lazily started, one worker, a fresh one after fork, joined in bounded time at close.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,6 +41,8 @@ pub(crate) struct Running {
     pub(crate) schedule: Arc<Schedule>,
     runtime: Mutex<Option<tokio::runtime::Runtime>>,
     critical: Critical,
+    /// The files that keep a sign-in, each one source's at a time.
+    files: papaya::HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>,
 }
 
 /// Counts the requests on the wire whose answers must not be lost.
@@ -132,7 +135,15 @@ impl Running {
             schedule,
             runtime: Mutex::new(Some(runtime)),
             critical: Critical::default(),
+            files: papaya::HashMap::default(),
         })
+    }
+
+    /// Whoever reads a refresh token from this file, sends it and writes its successor does so alone: narrowed sources share
+    /// the file of their profile.
+    pub(crate) async fn file_turn(&self, file: &Path) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = self.files.pin().get_or_insert_with(file.to_owned(), Arc::default).clone();
+        turn.lock_owned().await
     }
 
     pub(crate) fn critical(&self) -> CriticalGuard<'_> {

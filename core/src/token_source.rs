@@ -111,7 +111,7 @@ impl TokenSource {
     }
 
     /// Waits for `work`; where the host's own function gives the tokens, it runs meanwhile, here or on its queue.
-    async fn served<T>(&self, host: Host, work: impl Future<Output = T>) -> T {
+    async fn served<T>(&self, host: Host, work: impl Future<Output = Result<T>>) -> Result<T> {
         match self.source.function() {
             None => work.await,
             Some(function) => custom::serve(self.source.desk(), &function, host, work).await,
@@ -240,7 +240,7 @@ impl TokenSource {
         let limit = self.limit(options);
         self.on_runtime({
             let (source, operation, parameters) = (self.source.clone(), operation.to_owned(), parameters.clone());
-            async move { call::call(&source, &operation, &parameters, limit).await }
+            async move { call::call(&source, &operation, &parameters, None, limit).await }
         })
         .await
     }

@@ -414,7 +414,6 @@ def test_another_host_of_the_profile_has_its_own_proof_and_nonce(
     assert len(server.token_requests) == 1
 
 
-@pytest.mark.xfail(reason="a nonce that another request has learned meanwhile is not tried", strict=False)
 def test_many_threads_with_rotating_nonces_share_one_token(
     server: Server, source: qauth.TokenSource, session: requests.Session
 ) -> None:

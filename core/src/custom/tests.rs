@@ -128,6 +128,31 @@ fn a_caller_that_gives_up_leaves_the_call_to_the_next() {
 }
 
 #[test]
+fn a_slow_function_is_not_begun_again_by_each_caller_who_still_has_a_token() {
+    let engine = engine();
+    let (calls, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Notify::new()));
+    let (counted, opens) = (calls.clone(), gate.clone());
+    let function = move |_: &TokenCall| {
+        let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
+        let opens = opens.clone();
+        async move {
+            if number > 1 {
+                opens.notified().await;
+            }
+            Ok(CustomToken::new(format!("token-{number}"), Some(Duration::from_secs(600))))
+        }
+    };
+    let source = engine.custom_source("vault", &Map::new(), function).unwrap();
+    let token = || source.token_blocking(TokenOptions::default()).unwrap().access_token().to_owned();
+    assert_eq!(token(), "token-1");
+    engine.advance(580.0).unwrap();
+    assert_eq!(token(), "token-1", "stale, and valid");
+    gate.notify_one();
+    assert_eq!(token(), "token-2");
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
+#[test]
 fn a_function_that_asks_its_own_source_ends_in_a_timeout_and_not_in_a_deadlock() {
     // fault 59
     let engine = engine();

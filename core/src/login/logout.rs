@@ -14,6 +14,7 @@ use crate::provider::{Operation, Place, parameters};
 use crate::refresh::Renewal;
 use crate::secret::Secret;
 use crate::source::{Limit, Source};
+use crate::token::Token;
 
 /// The operation of a provider that ends a token.
 const REVOKE: &str = "revoke";
@@ -120,7 +121,8 @@ async fn revoke(source: &Arc<Source>, profile: &Profile, token: &Secret, hint: &
     }
     // The call must not be what obtains a token.
     let carries = operation.client_auth.is_none();
-    if carries && !source.current().is_some_and(|current| current.valid(&source.core.clock.now())) {
+    let held = source.current().filter(|current| carries && current.valid(&source.core.clock.now()));
+    if carries && held.is_none() {
         return Revocation::Absent;
     }
     match has_address(source, profile, operation).await {
@@ -133,8 +135,10 @@ async fn revoke(source: &Arc<Source>, profile: &Profile, token: &Secret, hint: &
     let given: Map<String, Value> = values.map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
     let until = Some(Instant::now() + profile.timeout);
     let limit = Limit { until, min_remaining: std::time::Duration::ZERO, blocking: false };
-    match call::call(source, REVOKE, &given, limit).await {
+    match call::call(source, REVOKE, &given, held.map(Token::new), limit).await {
         Ok(_) => Revocation::Revoked,
+        // The token that the call carries has ended already.
+        Err(error) if carries && error.status() == Some(401) => Revocation::Revoked,
         // An empty answer, or a page: RFC 7009 2.2 wants the body ignored.
         Err(error) if error.status().is_some_and(|status| (200..300).contains(&status)) => Revocation::Revoked,
         Err(error) if error.server_error() == Some(UNSUPPORTED_TYPE) => Revocation::Unsupported,

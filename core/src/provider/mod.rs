@@ -235,6 +235,12 @@ impl Provider {
             !self.definition.credentials.contains_key(*name) && !self.definition.variables.contains_key(*name)
         })
     }
+
+    /// The values of the profile without which an operation cannot be called.
+    pub(crate) fn needed_by<'a>(&'a self, operation: &'a Operation) -> impl Iterator<Item = &'a str> {
+        let field = |name| self.definition.credentials.get(name).or_else(|| self.definition.variables.get(name));
+        parameters(operation).filter(move |name| field(*name).is_some_and(|field| !field.optional))
+    }
 }
 
 impl std::fmt::Debug for Provider {

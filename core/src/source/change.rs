@@ -19,6 +19,13 @@ use crate::token::Published;
 const ACCEPTED_AFTER: Duration = Duration::from_secs(60);
 const MAX_REJECTION_PAUSE: Duration = Duration::from_secs(60);
 
+/// The right to renew, sign in or sign out.
+pub(crate) struct Turn<'a> {
+    _own: tokio::sync::MutexGuard<'a, ()>,
+    /// Where a file keeps the sign-in, among all sources that share it.
+    _file: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
+
 impl Source {
     /// The API rejected the token of this generation. Acts only if that is still the current one.
     pub(crate) fn invalidate(&self, generation: u64, access_token: Option<&str>) -> bool {
@@ -89,8 +96,14 @@ impl Source {
     }
 
     /// The renewal under way is at its end, and none begins while this is held.
-    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.local().turn.lock().await
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        let own = self.local().turn.lock().await;
+        let profile = self.profile();
+        let file = match (profile.signed_in.as_ref().and_then(|kept| kept.file.as_ref()), self.core.running()) {
+            (Some(file), Ok(running)) => Some(running.file_turn(file).await),
+            _ => None,
+        };
+        Turn { _file: file, _own: own }
     }
 
     /// The token that is published now.

@@ -36,7 +36,7 @@ impl Source {
     /// One flight. A panic in it drops the sender, which wakes the waiters and frees the slot (fault 55).
     async fn renew(self: Arc<Self>, sender: watch::Sender<Option<Outcome>>) {
         // The renewal before tells its waiters first and then writes and gives its lease back: to its very end it is alone.
-        let _turn = self.local().turn.lock().await;
+        let _turn = self.turn().await;
         let tell = |outcome: Outcome| drop(sender.send_replace(Some(outcome)));
         // Frees the slot, which is ours until a token is published.
         let fail = |error: Error| {

@@ -117,6 +117,8 @@ fn a_person_is_called_for_a_refused_sign_in_alone() {
     engine.advance(3601.0).unwrap();
     for (answer, code) in [
         ((502, json!("a gateway")), ErrorCode::ServerError),
+        // A proxy's, maybe: the server itself would say invalid_grant.
+        ((401, json!("who are you?")), ErrorCode::InvalidGrant),
         ((400, json!({"error": "invalid_scope"})), ErrorCode::Config),
         ((400, json!({"error": "invalid_client"})), ErrorCode::InvalidClient),
     ] {
@@ -146,6 +148,55 @@ fn a_refresh_asks_for_a_scope_only_where_it_is_less_than_the_sign_ins() {
     access(&source.scoped(Some("read"), None, None).unwrap()).unwrap();
     let scopes: Vec<_> = bench.server.asked("/token")[1..].iter().map(|form| form.get("scope").cloned()).collect();
     assert_eq!(scopes, [None, Some("read".to_owned())]);
+}
+
+#[test]
+fn narrowed_sources_share_the_file_and_use_each_refresh_token_once() {
+    // fault 46
+    let bench = Bench::new();
+    bench.grants((0..20).map(|number| token(&number.to_string())));
+    let source = bench.source(GRANT);
+    source.begin_login_blocking(LoginOptions::default()).unwrap().finish_blocking().unwrap();
+    std::thread::scope(|threads| {
+        for number in 0..8 {
+            let narrowed = source.scoped(Some(&format!("scope-{number}")), None, None).unwrap();
+            threads.spawn(move || access(&narrowed).unwrap());
+        }
+    });
+    let asked = bench.server.asked("/token");
+    let sent: Vec<&str> = asked[1..].iter().map(|form| form["refresh_token"].as_str()).collect();
+    assert_eq!(sent, (0..8).map(|number| format!("refresh-{number}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_the_refresh_request_cannot_narrow_is_refused() {
+    let bench = Bench::new();
+    let error = bench.source(GRANT).scoped(None, Some("https://other.example"), None).map(drop).unwrap_err();
+    assert!(error.code() == ErrorCode::Config && error.message().contains("audience"), "{error}");
+}
+
+#[test]
+fn the_refresh_token_that_came_with_a_dead_token_is_the_one_that_counts() {
+    // fault 14
+    let bench = Bench::new();
+    bench.grants([token("one")]);
+    // Kept by the record alone.
+    let engine = bench.engine(GRANT, "");
+    let source = engine.source("p").unwrap();
+    source.begin_login_blocking(LoginOptions::default()).unwrap().finish_blocking().unwrap();
+    engine.advance(3601.0).unwrap();
+    let (status, mut dead) = token("two");
+    dead["expires_in"] = json!(0);
+    bench.grants([(status, dead), token("three")]);
+    // By itself, or after a pause.
+    if let Err(error) = access(&source) {
+        clean(error);
+        engine.advance(60.0).unwrap();
+        assert_eq!(access(&source).unwrap(), "access-three");
+    }
+    let asked = bench.server.asked("/token");
+    let sent: Vec<&str> = asked[1..].iter().map(|form| form["refresh_token"].as_str()).collect();
+    assert_eq!(sent, ["refresh-one", "refresh-two"]);
 }
 
 #[test]

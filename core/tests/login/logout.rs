@@ -3,7 +3,7 @@
 use qauth_core::{ErrorCode, LoginOptions, Revocation, TokenSource};
 use serde_json::json;
 
-use super::support::{Bench, access, clean, token};
+use super::support::{Bench, access, clean, token, without_refresh};
 
 const GRANT: &str = "device_code";
 
@@ -112,4 +112,37 @@ fn a_file_that_cannot_be_deleted_is_an_error_and_serves_no_more() {
     assert_eq!(error.code(), ErrorCode::Store);
     assert_eq!(access(&source).unwrap_err().code(), ErrorCode::ReauthenticationRequired);
     assert_eq!(bench.server.asked("/token").len(), 1);
+}
+
+#[test]
+fn a_call_that_carries_the_token_renews_nothing() {
+    let bench = Bench::new();
+    let url = bench.server.url();
+    let toml = format!(
+        r#"
+        [testing]
+        clock = "manual"
+        [profiles.p]
+        provider = "vendor"
+        key = "canary-key"
+        [providers.vendor]
+        environments = {{ production = {{ base_url = "{url}" }} }}
+        credentials = {{ key = {{ secret = true }} }}
+        grants = {{ login = {{ path = "/token", json = {{ key = "{{key}}" }} }} }}
+        operations = {{ revoke = {{ method = "POST", path = "/revoke" }} }}
+        "#
+    );
+    let engine = qauth_core::Engine::from_toml(&toml).unwrap();
+    let source = engine.source("p").unwrap();
+    bench.grants([without_refresh("one")]);
+    for (answer, late) in [(200, 0.0), (200, 3500.0), (401, 0.0)] {
+        access(&source).unwrap();
+        engine.advance(late).unwrap();
+        let before = bench.server.asked("/token").len();
+        bench.server.answers("/revoke", [(answer, json!(null))]);
+        let done = source.logout_blocking().unwrap();
+        assert!(matches!(done.access_token, Revocation::Revoked), "{answer}: {done:?}");
+        assert_eq!(bench.server.asked("/token").len(), before, "{answer}");
+        assert!(source.cached().is_none());
+    }
 }

@@ -46,7 +46,8 @@ impl Script {
         format!("http://{}", self.address)
     }
 
-    /// What this path answers from now on, one after the other. Status 0: the connection is closed without an answer.
+    /// What this path answers from now on, one after the other. Status 0: the connection is closed without an answer; 1: it
+    /// stays open without one.
     pub(crate) fn answers(&self, path: &str, answers: impl IntoIterator<Item = (u16, Value)>) {
         self.state.lock().unwrap().answers.insert(path.to_owned(), answers.into_iter().collect());
     }
@@ -83,8 +84,12 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
         let next = if queue.len() > 1 { queue.pop_front() } else { queue.front().cloned() };
         next.unwrap_or((404, Value::Null))
     };
-    if status == 0 {
-        return None;
+    match status {
+        0 => return None,
+        1 => loop {
+            std::thread::park();
+        },
+        _ => {}
     }
     let body = body.to_string();
     write!(
