@@ -26,8 +26,10 @@ pub(crate) struct Counted {
     pub(crate) token: Token,
     references: AtomicUsize,
     header: Wiped,
-    /// Where in `header` the access token begins.
+    /// Where in `header` the access token begins, if it ends there too.
     token_at: usize,
+    /// The access token, where the header goes on after it.
+    apart: Option<Wiped>,
     token_type: CString,
     scope: Option<CString>,
     extras: OnceLock<Wiped>,
@@ -36,9 +38,11 @@ pub(crate) struct Counted {
 impl From<Token> for Counted {
     fn from(token: Token) -> Counted {
         let header = Wiped(c_string(token.header_value()));
+        let ends = token.header_value().ends_with(token.access_token());
         Counted {
             references: AtomicUsize::new(1),
             token_at: header.0.as_bytes().len().saturating_sub(token.access_token().len()),
+            apart: (!ends).then(|| Wiped(c_string(token.access_token()))),
             header,
             token_type: c_string(token.token_type()),
             scope: token.scope().map(c_string),
@@ -51,8 +55,10 @@ impl From<Token> for Counted {
 /// The access token itself. Borrowed from the token; NULL for NULL. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_token_access_token(token: *const qauth_token) -> *const c_char {
-    handle::peek(token)
-        .map_or(std::ptr::null(), |token| token.header.0.as_bytes_with_nul()[token.token_at..].as_ptr().cast())
+    handle::peek(token).map_or(std::ptr::null(), |token| match &token.apart {
+        Some(apart) => apart.0.as_ptr(),
+        None => token.header.0.as_bytes_with_nul()[token.token_at..].as_ptr().cast(),
+    })
 }
 
 /// The value for the header that carries it, for instance "Bearer eyJ...". Borrowed from the token; NULL for NULL. Any thread;
