@@ -216,6 +216,8 @@ fn what_make_installs_is_found_by_pkg_config() {
             .args(["install", "PROFILE=dev"])
             .arg(format!("PREFIX={}", prefix.display())),
     );
+    let examples = std::fs::read_dir(prefix.join("share/qauth/providers")).expect("the example definitions");
+    assert_eq!(examples.count(), 20);
     let flags = |options: &[&str]| -> Vec<String> {
         let mut ask = Command::new("pkg-config");
         let output =

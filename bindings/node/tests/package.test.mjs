@@ -47,7 +47,7 @@ test('the packages hold what is needed, and no script', () => {
   )
   const examples = files.filter((file) => file.startsWith('providers/'))
   assert.equal(examples.length, 20)
-  for (const file of examples) assert.match(file, /^providers\/[a-z-]+\.toml$/)
+  for (const file of examples) assert.match(file, /^providers\/[a-z0-9-]+\.toml$/)
   assert.deepEqual(readdirSync(join(app, 'node_modules', platform)).sort(), [
     'LICENSE-APACHE',
     'LICENSE-MIT',

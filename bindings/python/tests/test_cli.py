@@ -128,3 +128,11 @@ def test_the_demo_tells_an_error_in_a_line() -> None:
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_the_example_definitions_come_with_the_package_and_are_correct() -> None:
+    examples = sorted((Path(qauth.__file__).parent / "providers").glob("*.toml"))
+    assert len(examples) == 20
+    for example in examples:
+        done = run([*SCRIPT, "providers", "check", str(example)])
+        assert done.returncode == 0, done.stderr
