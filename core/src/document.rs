@@ -110,7 +110,7 @@ pub(crate) fn from_json(text: &str, what: &str) -> Result<Value> {
 
 /// Converts into a type; the error names the path, for instance `profiles.pricing.timeout`.
 pub(crate) fn typed<T: DeserializeOwned>(value: Value, at: &str) -> Result<T> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_path_to_error::deserialize(&value).map_err(|error| {
         let path = error.path().to_string();
         let place = match (at, path.as_str()) {
             (at, ".") => at.to_owned(),
