@@ -564,7 +564,9 @@ impl Builder<'_> {
                 ));
             }
             if needs.get(key).is_none() {
-                return Err(self.wrong(key, &format!("is not used by grant {}; remove it, or set grant", grant.name())));
+                let set = if needs.proofs.is_empty() { "grant" } else { "grant or client_auth" };
+                let why = format!("is not used by grant {}; remove it, or set {set}", grant.name());
+                return Err(self.wrong(key, &why));
             }
         }
         let mut values = BTreeMap::new();

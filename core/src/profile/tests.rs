@@ -82,7 +82,11 @@ fn a_proof_that_is_not_chosen_has_no_use() {
     assert!(build("oauth2", client).is_ok());
     let post = format!("{client}client_auth = \"client_secret_post\"\n");
     assert!(build("oauth2", &post).is_ok());
-    refused("oauth2", &format!("{post}private_key = \"k\""), "profiles.p.private_key: is not used");
+    refused(
+        "oauth2",
+        &format!("{post}private_key = \"k\""),
+        "profiles.p.private_key: is not used by grant client_credentials; remove it, or set grant or client_auth",
+    );
     refused("oauth2", &format!("{post}key_id = \"k\""), "profiles.p.key_id: is not used");
     refused("oauth2", &format!("{post}assertion_audience = \"k\""), "profiles.p.assertion_audience: is not used");
     let by_secret = format!("{client}client_auth = \"client_secret_jwt\"\n");
