@@ -34,7 +34,8 @@ impl Headers {
         self.pairs.is_empty()
     }
 
-    /// The generation of the token in them; what [`TokenSource::rejected`](crate::TokenSource::rejected) takes.
+    /// The generation of the token in them; what
+    /// [`TokenSource::invalidate_generation`](crate::TokenSource::invalidate_generation) takes.
     pub fn generation(&self) -> u64 {
         self.generation
     }
