@@ -5,7 +5,9 @@ use url::Url;
 use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Profile;
 use crate::provider::{Bound, Place};
+use crate::request;
 use crate::runtime::Core;
+use crate::signing;
 use crate::token::Published;
 use crate::url_rules;
 
@@ -32,7 +34,8 @@ impl Headers {
         self.pairs.is_empty()
     }
 
-    /// The generation of the token in them; what [`TokenSource::rejected`](crate::TokenSource::rejected) takes.
+    /// The generation of the token in them; what
+    /// [`TokenSource::invalidate_generation`](crate::TokenSource::invalidate_generation) takes.
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -91,15 +94,16 @@ pub(crate) fn attach_unchecked(
 ) -> Result<Attached> {
     let attach = &profile.provider.definition().attach;
     let now = core.clock.now().unix();
-    let mut url = url.clone();
+    let mut sent = url.clone();
     let mut pairs = Vec::with_capacity(1 + attach.headers.len());
-    match (&attach.query, &attach.cookie) {
-        (Some(name), _) => drop(url.query_pairs_mut().append_pair(name, published.access_token())),
-        (None, Some(_)) => pairs.push(("Cookie".to_owned(), published.header.clone())),
-        (None, None) => pairs.push((attach.header.clone(), published.header.clone())),
+    if let Some(header) = attach.token_header() {
+        pairs.push((header.to_owned(), published.header.clone()));
+    }
+    if let Some(name) = &attach.query {
+        sent.query_pairs_mut().append_pair(name, published.access_token());
     }
     if let Some(key) = &published.dpop {
-        let proof = core.nonces.proof(key, method, &url, now.as_secs(), Some(published.access_token()))?;
+        let proof = core.nonces.proof(key, method, url, now.as_secs(), Some(published.access_token()))?;
         pairs.push(("DPoP".to_owned(), proof));
     }
     if !attach.headers.is_empty() {
@@ -107,13 +111,15 @@ pub(crate) fn attach_unchecked(
         for (name, value) in &published.extras {
             scope.set(name, Bound::Json(value.clone()));
         }
+        request::name_audience(&mut scope, url);
+        signing::sign(profile, attach.headers.values(), &mut scope)?;
         for (name, template) in &attach.headers {
             if let Some(value) = template.render(&scope, Place::Header)? {
                 pairs.push((name.clone(), value));
             }
         }
     }
-    Ok(Attached { headers: Headers { pairs, generation: published.generation }, url })
+    Ok(Attached { headers: Headers { pairs, generation: published.generation }, url: sent })
 }
 
 /// The headers for a request that the caller sends with a client of its own.

@@ -1,6 +1,8 @@
 //! A profile: provider, environment, credentials and overrides; parsed, checked, immutable.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod needs;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 
+use self::needs::{Need, Needs};
 use crate::config::{ProfileInput, Resolved, WatchedFile, check_multiline, check_text, resolve, resolve_multiline};
 use crate::discovery::Metadata;
 use crate::dpop::DpopKey;
@@ -17,7 +20,8 @@ use crate::duration;
 use crate::error::{Error, Result};
 use crate::jose::SigningKey;
 use crate::provider::{
-    Bound, ClientAuth, Field, Grant, GrantKind, PROFILE_KEYS, Place, Provider, RequestSpec, Scope, Template,
+    Bound, ClientAuth, Environment, Field, Grant, GrantKind, PROFILE_KEYS, Place, Provider, RequestSpec, Scope,
+    Template,
 };
 use crate::record_name::RecordName;
 use crate::secret::{Mask, Secret};
@@ -421,56 +425,25 @@ impl Builder<'_> {
         let definition = self.provider.definition();
         let (options, given) = self.split()?;
         let grant = self.grant(&options)?;
-        let grant_definition = &definition.grants[&grant];
         let environment = self.environment(&options)?;
 
-        let grants = || {
-            let refresh = definition.grants.get(&GrantKind::RefreshToken).filter(|_| grant.sends());
-            std::iter::once(grant_definition).chain(refresh)
-        };
-        let mut needed: BTreeSet<&str> = grants().flat_map(|grant| self.provider.variables_of(grant)).collect();
-        needed.extend(definition.attach.headers.values().flat_map(Template::variables));
-        let mtls = definition.mtls.iter().flat_map(|mtls| [mtls.certificate.as_str(), mtls.key.as_str()]);
-        needed.extend(mtls);
-        // A method that the profile chooses has needs of its own.
-        let declared = grants().find_map(|grant| grant.client_auth);
-        let client_auth = declared.map(|declared| options.client_auth.unwrap_or(declared));
-        let required: &[&str] = client_auth.map_or(&[], ClientAuth::needs);
-        needed.extend(required);
-        if client_auth.is_some() {
-            needed.extend(ClientAuth::OPTIONAL);
-        }
-        let dpop = definition.attach.dpop || options.dpop.unwrap_or(false);
-        if dpop {
-            needed.insert("dpop_key");
-        }
-        if definition.discovery.is_some() {
-            needed.extend(definition.discovery.iter().flat_map(|discovery| discovery.issuer.variables()));
-        }
-        let url_templates = environment.iter().flat_map(|e| [&e.base_url, &e.api_base_url]).flatten();
-        let url_variables: BTreeSet<&str> = url_templates.flat_map(Template::variables).collect();
-        if options.base_url.is_none() {
-            needed.extend(&url_variables);
-        }
-        let mut usable: BTreeSet<&str> = needed.clone();
-        usable.extend(&url_variables);
-        usable.extend(definition.operations.values().flat_map(crate::provider::parameters));
+        let grants = || needs::grants(definition, grant);
+        let dpop = self.dpop(&options, grant)?;
+        let needs = Needs::of(definition, grant, environment.map(|(_, environment)| environment), &options, dpop);
 
-        let values = self.values(&given, &needed, &usable, required, grant)?;
+        let values = self.values(&given, &needs, grant)?;
         let mut scope = Scope::default();
         for (name, field) in &values {
             scope.set(name, Bound::Secret(field.value.clone()));
         }
         let base_url = match &options.base_url {
             Some(url) => Some(self.base(&self.text(url, "base_url")?, "base_url")?),
-            None => self.rendered(environment.and_then(|e| e.base_url.as_ref()), &scope, "base_url")?,
+            None => self.rendered(environment, "base_url", &scope)?,
         };
         let api_base_url = match (&options.api_base_url, &options.base_url) {
             (Some(url), _) => Some(self.base(&self.text(url, "api_base_url")?, "api_base_url")?),
             (None, Some(_)) => base_url.clone(),
-            (None, None) => self
-                .rendered(environment.and_then(|e| e.api_base_url.as_ref()), &scope, "api_base_url")?
-                .or_else(|| base_url.clone()),
+            (None, None) => self.rendered(environment, "api_base_url", &scope)?.or_else(|| base_url.clone()),
         };
         let below_base = |grant: &Grant| grant.requests().any(|request| request.path.is_some());
         if base_url.is_none() && grants().any(below_base) {
@@ -484,7 +457,7 @@ impl Builder<'_> {
             audience: self.optional_text(options.audience.as_deref(), "audience")?,
             resource: self.optional_text(options.resource.as_deref(), "resource")?,
         };
-        if options.client_auth.is_some() && declared.is_none() {
+        if options.client_auth.is_some() && needs.proofs.is_empty() {
             return Err(self.wrong(
                 "client_auth",
                 &format!("grant {} of this provider fixes how credentials are sent; remove it", grant.name()),
@@ -534,9 +507,9 @@ impl Builder<'_> {
         for request in grants().flat_map(Grant::requests) {
             self.check_token_url(request.url, &scope)?;
         }
-        self.check_discovery(&profile, &needed)?;
-        profile.keys = Arc::new(signing::keys(&profile, client_auth).map_err(|(key, why)| self.wrong(&key, &why))?);
-        self.check_proofs(&profile, client_auth)?;
+        self.check_discovery(&profile, &needs)?;
+        profile.keys = Arc::new(signing::keys(&profile, &needs.proofs).map_err(|(key, why)| self.wrong(&key, &why))?);
+        self.check_proofs(&profile)?;
         profile.identity = self.identity(&profile)?;
         if dpop && let Some(text) = profile.value("dpop_key") {
             let key = SigningKey::parse(text.expose(), None, None).map_err(|why| self.wrong("dpop_key", &why))?;
@@ -580,11 +553,11 @@ impl Builder<'_> {
         }
     }
 
-    fn environment(&self, options: &Options) -> Result<Option<&crate::provider::Environment>> {
+    fn environment(&self, options: &Options) -> Result<Option<(&String, &Environment)>> {
         let environments = &self.provider.definition().environments;
         match &options.environment {
-            None => Ok(environments.values().next()),
-            Some(name) => environments.get(name).map(Some).ok_or_else(|| {
+            None => Ok(environments.first()),
+            Some(name) => environments.get_key_value(name).map(Some).ok_or_else(|| {
                 let known: Vec<_> = environments.keys().map(String::as_str).collect();
                 self.wrong(
                     "environment",
@@ -597,9 +570,7 @@ impl Builder<'_> {
     fn values(
         &self,
         given: &Map<String, Value>,
-        needed: &BTreeSet<&str>,
-        usable: &BTreeSet<&str>,
-        required: &[&str],
+        needs: &Needs<'_>,
         grant: GrantKind,
     ) -> Result<BTreeMap<String, FieldValue>> {
         let definition = self.provider.definition();
@@ -617,21 +588,24 @@ impl Builder<'_> {
                     ),
                 ));
             }
-            if !usable.contains(key.as_str()) {
-                return Err(self.wrong(key, &format!("is not used by grant {}; remove it, or set grant", grant.name())));
+            if needs.get(key).is_none() {
+                let set = if needs.proofs.is_empty() { "grant" } else { "grant or client_auth" };
+                let why = format!("is not used by grant {}; remove it, or set {set}", grant.name());
+                return Err(self.wrong(key, &why));
             }
         }
         let mut values = BTreeMap::new();
         for (name, field) in fields() {
-            let wanted = needed.contains(name.as_str());
             let resolved = match given.get(name) {
                 Some(Value::String(text)) => {
                     let resolve = if field.multiline { resolve_multiline } else { resolve };
                     Some(resolve(text, &self.at(name), &self.input.trust)?)
                 }
                 Some(_) => return Err(self.wrong(name, "has the wrong type; expected text")),
-                None if wanted => self.unwritten(name, field, required.contains(&name.as_str()))?,
-                None => None,
+                None => match needs.get(name) {
+                    None | Some(Need::Idle) => None,
+                    Some(need) => self.unwritten(name, field, need)?,
+                },
             };
             let Some(Resolved { value, file }) = resolved else { continue };
             if let Some(pattern) = field.pattern.as_ref().filter(|pattern| !pattern.matches(value.expose())) {
@@ -645,7 +619,7 @@ impl Builder<'_> {
     }
 
     /// A field that the profile does not mention: from the process environment, or its default.
-    fn unwritten(&self, name: &str, field: &Field, required: bool) -> Result<Option<Resolved>> {
+    fn unwritten(&self, name: &str, field: &Field, need: Need) -> Result<Option<Resolved>> {
         let env = field.env.as_ref().filter(|_| !self.input.trust.alone);
         if let Some(value) = env.and_then(|env| std::env::var(env).ok()) {
             let at = format!("{} (from {})", self.at(name), field.env.as_deref().unwrap_or_default());
@@ -660,7 +634,12 @@ impl Builder<'_> {
             return Ok(Some(Resolved { value: Secret::new(default.as_str()), file: None }));
         }
         // What the server tells of itself is checked when all else is known.
-        if (field.optional && !required) || field.discovered.is_some() {
+        let may_lack = match need {
+            Need::Idle | Need::Offered => true,
+            Need::Wanted => field.optional,
+            Need::Required => false,
+        };
+        if may_lack || field.discovered.is_some() {
             return Ok(None);
         }
         let hint = field.env.as_ref().map(|env| format!(", or set the environment variable {env}")).unwrap_or_default();
@@ -677,16 +656,14 @@ impl Builder<'_> {
     }
 
     /// What nobody gave must come from the server, which somebody must have named.
-    fn check_discovery(&self, profile: &Profile, needed: &BTreeSet<&str>) -> Result<()> {
+    fn check_discovery(&self, profile: &Profile, needs: &Needs<'_>) -> Result<()> {
         if let Some(issuer) = profile.issuer() {
             return crate::discovery::check_issuer(&issuer).map_err(|why| self.wrong("issuer", &why));
         }
-        let definition = self.provider.definition();
-        match profile.discovered().find(|(name, _)| needed.contains(name)) {
+        match profile.discovered().find(|(name, _)| needs.get(name) >= Some(Need::Wanted)) {
             None => Ok(()),
             Some((name, _)) => {
-                let field = definition.variables.get(name).or_else(|| definition.credentials.get(name));
-                let env = field.and_then(|field| field.env.as_ref());
+                let env = self.provider.definition().field(name).and_then(|field| field.env.as_ref());
                 let hint = env.map(|env| format!(", or set the environment variable {env}")).unwrap_or_default();
                 Err(self.wrong(name, &format!("is missing: give it in the profile, or issuer for discovery{hint}")))
             }
@@ -694,16 +671,27 @@ impl Builder<'_> {
     }
 
     /// What signs must be there, and a client that speaks for itself alone must prove something.
-    fn check_proofs(&self, profile: &Profile, client_auth: Option<ClientAuth>) -> Result<()> {
-        let grant = profile.grant_definition();
-        let mut jwts = grant.requests().flat_map(RequestSpec::templates).chain(&grant.token).flat_map(Template::jwts);
-        if let Some(jwt) = jwts.find(|name| !profile.keys.contains_key(*name)) {
-            let key = self.provider.jwt(jwt).map_or("key", |spec| spec.key.as_str());
-            return Err(self.wrong(key, &format!("is missing: grant {} signs with it", profile.grant.name())));
+    fn check_proofs(&self, profile: &Profile) -> Result<()> {
+        let definition = self.provider.definition();
+        let unsigned = |template: &Template| {
+            let jwt = template.jwts().find(|name| !profile.keys.contains_key(*name))?;
+            self.provider.jwt(jwt).map(|spec| spec.key.clone())
+        };
+        let of_grant = |grant: &'_ Grant| {
+            let page = grant.authorize.iter().flat_map(|page| page.query.values());
+            grant.requests().flat_map(RequestSpec::templates).chain(&grant.token).chain(page).find_map(unsigned)
+        };
+        if let Some(key) = needs::grants(definition, profile.grant).find_map(of_grant) {
+            return Err(self.wrong(&key, &format!("is missing: grant {} signs with it", profile.grant.name())));
         }
+        if let Some(key) = definition.attach.headers.values().find_map(unsigned) {
+            return Err(self.wrong(&key, "is missing: a header of every API call is signed with it"));
+        }
+        let declared = profile.grant_definition().client_auth;
+        let client_auth = declared.map(|declared| profile.client_auth.unwrap_or(declared));
         let proves = ["client_secret", "private_key", "certificate"].iter().any(|name| profile.value(name).is_some());
         if client_auth == Some(ClientAuth::Auto) && profile.grant == GrantKind::ClientCredentials && !proves {
-            let field = self.provider.definition().credentials.get("client_secret");
+            let field = definition.credentials.get("client_secret");
             let env = field.and_then(|field| field.env.as_ref());
             let hint = env.map(|env| format!(", or set the environment variable {env}")).unwrap_or_default();
             return Err(self.wrong(
@@ -761,10 +749,39 @@ impl Builder<'_> {
         Ok(Some(SignedIn { refresh_token: Some(resolved.value), file: Some(path), watched: resolved.file }))
     }
 
-    fn rendered(&self, template: Option<&Template>, scope: &Scope, key: &str) -> Result<Option<String>> {
+    /// An address of the environment, if it declares one. What it lacks must not send a token to another host.
+    fn rendered(
+        &self,
+        environment: Option<(&String, &Environment)>,
+        key: &str,
+        scope: &Scope,
+    ) -> Result<Option<String>> {
+        let Some((name, environment)) = environment else { return Ok(None) };
+        let template = if key == "base_url" { &environment.base_url } else { &environment.api_base_url };
         let Some(template) = template else { return Ok(None) };
-        let text = template.render(scope, Place::Host)?;
-        text.map(|text| self.base(&text, key)).transpose()
+        let text = template.render(scope, Place::Host)?.ok_or_else(|| {
+            let lacking = template.variables().find(|name| !scope.values.contains_key(*name));
+            let why = format!("is missing: environments.{name}.{key} needs it");
+            self.wrong(lacking.unwrap_or(key), &why)
+        })?;
+        self.base(&text, key).map(Some)
+    }
+
+    /// Whether tokens are bound to a key, which the grant and the way of the token onto a request must allow.
+    fn dpop(&self, options: &Options, grant: GrantKind) -> Result<bool> {
+        let attach = &self.provider.definition().attach;
+        match options.dpop.unwrap_or(attach.dpop) {
+            true if !grant.sends() => {
+                let why = format!("grant {} asks no server for a token, which is then bound", grant.name());
+                Err(self.wrong("dpop", &why))
+            }
+            true if !attach.takes_dpop() => {
+                let why =
+                    "such a token goes into Authorization with the scheme DPoP, and this provider's goes elsewhere";
+                Err(self.wrong("dpop", why))
+            }
+            dpop => Ok(dpop),
+        }
     }
 
     fn base(&self, text: &str, key: &str) -> Result<String> {
@@ -854,3 +871,6 @@ fn fingerprint(values: &BTreeMap<String, FieldValue>, seed: Option<&Secret>) -> 
 fn canonical_scope(scope: &str) -> String {
     scope.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests;

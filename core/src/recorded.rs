@@ -125,6 +125,14 @@ struct Expect {
     error: Option<String>,
 }
 
+impl Expect {
+    fn is_of_token(&self) -> bool {
+        let Expect { access_token, token_type, expires_in, scope, refresh_token, extras, attached, error: _ } = self;
+        let values = [access_token, token_type, expires_in, scope, refresh_token, extras];
+        attached.is_some() || values.into_iter().any(Option::is_some)
+    }
+}
+
 /// A request to the API, and what it carries.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -188,8 +196,8 @@ impl Case {
             None if expect.access_token.is_none() => return wrong("expect", "expected access_token or error"),
             None => None,
             Some(None) => return wrong("expect.error", "is no error code of qauth"),
-            Some(_) if expect.access_token.is_some() => {
-                return wrong("expect.error", "is given beside access_token; keep one");
+            Some(_) if expect.is_of_token() => {
+                return wrong("expect.error", "is given beside what a token would be expected to have; keep one");
             }
             Some(code) => code,
         };

@@ -68,10 +68,12 @@ pub(crate) fn read(asked: &Asked<'_>, response: &HttpResponse) -> std::result::R
     judged.map_err(|refusal| Refusal { error: refusal.error.with_status(response.status), ..refusal })
 }
 
-/// How long a JWT lives that is signed here: its `exp`, else what the profile says, else five minutes.
+/// How long a JWT lives that is signed here: as the provider fixes it, else its `exp`, else what the profile says, else
+/// five minutes.
 pub(crate) fn signed_lifetime(profile: &Profile, token: &str, now_unix: Duration) -> Duration {
-    let own = lifetime::jwt_expiry(token).map(|exp| exp.saturating_sub(now_unix));
-    own.or(profile.default_lifetime).unwrap_or(lifetime::FALLBACK).min(profile.max_lifetime)
+    let fixed = profile.provider.definition().lifetime.fixed;
+    let own = || lifetime::jwt_expiry(token).map(|exp| exp.saturating_sub(now_unix));
+    fixed.or_else(own).or(profile.default_lifetime).unwrap_or(lifetime::FALLBACK).min(profile.max_lifetime)
 }
 
 /// Judges the answer to a request before that one, and takes out what later ones read.

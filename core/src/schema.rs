@@ -150,7 +150,7 @@ text!(Pattern, "Pattern", {
 text!(Pointer, "Pointer", {
     "description": "A JSON Pointer (RFC 6901).",
     "type": "string",
-    "pattern": "^/",
+    "pattern": "^/([^~]|~[01])*$",
 });
 text!(Zone, "Zone", {
     "description": "\"UTC\", an offset such as \"+02:00\", or a name such as \"Europe/Berlin\".",

@@ -14,14 +14,17 @@ use crate::secret::Secret;
 pub(crate) type Keys = BTreeMap<String, SigningKey>;
 
 /// Reads every key that the profile can need. The error names the credential.
-pub(crate) fn keys(profile: &Profile, client_auth: Option<ClientAuth>) -> std::result::Result<Keys, (String, String)> {
+pub(crate) fn keys(profile: &Profile, proofs: &[ClientAuth]) -> std::result::Result<Keys, (String, String)> {
     let mut names: Vec<&str> = profile.provider.definition().jwts.keys().map(String::as_str).collect();
-    match client_auth {
-        Some(ClientAuth::Auto) if profile.value("private_key").is_some() => names.push("private_key_jwt"),
-        Some(ClientAuth::Auto) => names.push("client_secret_jwt"),
-        Some(method) => names.extend(method.jwt()),
-        None => {}
+    for proof in proofs {
+        match proof {
+            ClientAuth::Auto if profile.value("private_key").is_some() => names.push("private_key_jwt"),
+            ClientAuth::Auto => names.push("client_secret_jwt"),
+            method => names.extend(method.jwt()),
+        }
     }
+    names.sort_unstable();
+    names.dedup();
     let mut keys = Keys::new();
     for name in names {
         let Some(spec) = profile.provider.jwt(name) else { continue };

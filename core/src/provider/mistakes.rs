@@ -106,9 +106,11 @@ impl Reading {
             }
         }
         let whole = self.found.is_empty() && !torn;
+        let unread: Vec<String> = self.found.iter().map(|(key, _)| key.clone()).collect();
         let findings = definition.map(|definition| check(&definition)).unwrap_or_default();
         for Finding { at, message, absence } in findings {
-            let known = self.found.iter().any(|(key, _)| is_at_or_below(key, &at) || is_at_or_below(&at, key));
+            // It may only follow from what could not be read.
+            let known = unread.iter().any(|key| is_at_or_below(key, &at) || is_at_or_below(&at, key));
             if whole || (!absence && !known) {
                 self.found.push((at, message));
             }

@@ -4,6 +4,7 @@ mod check;
 mod definition;
 mod mistakes;
 mod template;
+mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -197,43 +198,23 @@ impl Provider {
         &self.definition
     }
 
-    /// The JWT of this name: the file's own, or the standard assertion of a client authentication (RFC 7523 3).
+    /// The JWT of this name: the file's, or the standard one of a client authentication.
     pub(crate) fn jwt(&self, name: &str) -> Option<&JwtSpec> {
-        self.definition.jwts.get(name).or_else(|| JwtSpec::standard(name))
+        self.definition.jwt(name)
     }
 
-    /// The credentials, variables and built-in names that a grant's requests use.
+    /// The credentials, variables and built-in names that a grant's requests can use.
     pub(crate) fn variables_of<'a>(&'a self, grant: &'a Grant) -> BTreeSet<&'a str> {
-        let mut names: BTreeSet<&str> = BTreeSet::new();
-        let authorize = grant.authorize.iter().flat_map(|page| page.query.values().chain([&page.url]));
-        let templates = grant.requests().flat_map(RequestSpec::templates).chain(&grant.token).chain(authorize);
-        let mut jwts: Vec<&str> = Vec::new();
-        for template in templates {
-            names.extend(template.variables());
-            jwts.extend(template.jwts());
-        }
-        for jwt in jwts.iter().filter_map(|name| self.jwt(name)) {
-            names.extend(jwt.templates().flat_map(Template::variables).chain(jwt.credentials()));
-        }
-        for request in grant.requests() {
-            names.extend(request.basic.into_iter().flatten().map(String::as_str));
-            let Some(method) = request.client_auth else { continue };
-            names.extend(method.needs().iter().copied());
-            // An assertion that the file words itself may need more than the standard one.
-            let own =
-                ["client_secret_jwt", "private_key_jwt"].into_iter().filter_map(|name| self.definition.jwts.get(name));
-            for jwt in own {
-                names.extend(jwt.templates().flat_map(Template::variables).chain(jwt.credentials()));
-            }
+        let mut names = self.definition.names_of_grant(grant);
+        if grant.requests().any(|request| request.client_auth.is_some()) {
+            names.extend(self.definition.names_of_proof(ClientAuth::Auto));
         }
         names
     }
 
     /// The parameters of an operation: the variables that neither the profile nor qauth gives.
     pub(crate) fn call_parameters<'a>(&'a self, operation: &'a Operation) -> impl Iterator<Item = &'a str> {
-        parameters(operation).filter(|name| {
-            !self.definition.credentials.contains_key(*name) && !self.definition.variables.contains_key(*name)
-        })
+        parameters(operation).filter(|name| self.definition.field(name).is_none())
     }
 
     /// The values of the profile without which an operation cannot be called.

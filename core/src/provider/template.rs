@@ -134,6 +134,30 @@ impl Template {
         matches!(self.0.as_slice(), [Part::Variable(_)])
     }
 
+    /// The whole of it, where there is nothing to fill in.
+    pub(crate) fn text(&self) -> Option<&str> {
+        literal(&self.0)
+    }
+
+    /// Whether names are all that is to be filled in.
+    pub(crate) fn calls_nothing(&self) -> bool {
+        !self.0.iter().any(|part| matches!(part, Part::Call(..)))
+    }
+
+    /// The variables of a URL that stand before its path.
+    pub(crate) fn host_variables(&self) -> impl Iterator<Item = &str> {
+        let mut in_host = true;
+        self.0.iter().filter_map(move |part| match part {
+            Part::Text(text) => {
+                let rest = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
+                in_host &= !rest.contains(['/', '?', '#']);
+                None
+            }
+            Part::Variable(name) | Part::Call(Function::Base64, name) => in_host.then_some(name.as_str()),
+            Part::Call(..) => None,
+        })
+    }
+
     /// The text before the first variable.
     pub(crate) fn literal_start(&self) -> &str {
         match self.0.first() {
@@ -333,6 +357,20 @@ impl JsonTemplate {
             JsonTemplate::Text(template) => vec![template],
             JsonTemplate::List(list) => list.iter().flat_map(JsonTemplate::templates).collect(),
             JsonTemplate::Object(members) => members.iter().flat_map(|(_, value)| value.templates()).collect(),
+            JsonTemplate::Literal(_) => Vec::new(),
+        }
+    }
+
+    /// The same, each with the key where it stands.
+    pub(crate) fn by_key(&self, at: String) -> Vec<(String, &Template)> {
+        match self {
+            JsonTemplate::Text(template) => vec![(at, template)],
+            JsonTemplate::List(list) => {
+                list.iter().enumerate().flat_map(|(index, item)| item.by_key(format!("{at}.{index}"))).collect()
+            }
+            JsonTemplate::Object(members) => {
+                members.iter().flat_map(|(key, value)| value.by_key(format!("{at}.{key}"))).collect()
+            }
             JsonTemplate::Literal(_) => Vec::new(),
         }
     }

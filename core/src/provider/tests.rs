@@ -181,6 +181,49 @@ certificate = "key"
 }
 
 #[test]
+fn a_mistake_of_the_structure_hides_no_other_one_and_each_points_at_its_own_key() {
+    let text = r#"
+nmae = "canary"
+name = "acme"
+[environments.production]
+base_url = "https://api.acme.example"
+[credentials]
+key = { secret = true }
+[grants.login]
+path = "/token"
+headers = { X = "{one} {two}" }
+json = { key = "{key}", a = [
+    { b = "{three}" },
+] }
+[jwts.claim]
+key = "key"
+claims = { deep = { c = "{four}" } }
+[operations.show]
+path = "/show"
+json = { list = [
+    "{jwt(other)}",
+    "{access_token}",
+] }
+"#;
+    assert_eq!(
+        mistakes(text),
+        [
+            "2:1: nmae: is unknown; expected one of name, description, api_path, environments, variables, credentials, discovery, jwts, mtls, grants, answer, lifetime, attach, operations",
+            "10:13: grants.login.headers.X: {one} is declared neither under credentials nor under variables",
+            "10:13: grants.login.headers.X: {two} is declared neither under credentials nor under variables",
+            "12:7: grants.login.json.a.0.b: {three} is declared neither under credentials nor under variables",
+            "16:21: jwts.claim.claims.deep.c: {four} is declared neither under credentials nor under variables",
+            "21:5: operations.show.json.list.1: {access_token} has a meaning of its own; choose another name for the parameter",
+        ]
+    );
+    let whole = mistakes(&text.replace("nmae = \"canary\"", ""));
+    assert!(
+        whole.contains(&"20:5: operations.show.json.list.0: {jwt(other)} is not declared under jwts".to_owned()),
+        "{whole:?}"
+    );
+}
+
+#[test]
 fn mistakes_in_the_syntax_are_told_together_with_those_of_the_lines_that_can_be_read() {
     let text = MINIMAL.replace("secret = true }", "secret = }").replace("[grants.login]", "[[grants.login\nnmae = 1");
     let found = mistakes(&text);

@@ -125,6 +125,8 @@ fn a_wrong_recording_is_refused_by_name() {
         ("json = { access_token", "body = \"x\", json = { access_token", "exchange[0].response.body"),
         ("form = {", "body = \"x\", form = {", "exchange[0].request: has more than one"),
         ("expires_in = 60\n", "error = \"config\"\n", "expect.error: is given beside"),
+        ("access_token = \"a-token\"\n", "error = \"config\"\n", "expect.error: is given beside"),
+        ("access_token = \"a-token\"\nexpires_in = 60\n", "error = \"config\"\n", "expect.error: is given beside"),
         ("access_token = \"a-token\"\n", "error = \"canary\"\n", "expect.error: is no error code"),
         ("access_token = \"a-token\"\n", "", "expect: expected access_token or error"),
     ] {
@@ -134,4 +136,62 @@ fn a_wrong_recording_is_refused_by_name() {
         assert!(error.contains(said) && !error.contains("canary"), "{error}");
     }
     assert!(provider.test_recorded("test = []", Path::new("")).is_err());
+}
+
+#[test]
+fn a_companion_header_is_signed_for_the_api_that_it_goes_to() {
+    let signed = r#"
+[jwts.app]
+key = "app_key"
+algorithm = "HS256"
+claims = { iss = "{client_id}", aud = "{assertion_audience}" }
+lifetime = "1m"
+[attach.headers]
+X-App = "{jwt(app)}"
+[grants"#;
+    let provider = PROVIDER.replacen("[grants", &format!("app_key = {{ secret = true }}{signed}"), 1);
+    let recording = RECORDING
+        .replace("client_secret = \"canary\"", "client_secret = \"canary\", app_key = \"k\"")
+        .replace("name = \"a token\"", "name = \"a token\"\nnow = \"2026-01-01T00:00:00Z\"")
+        .replace(
+            "\"Bearer a-token\"",
+            "\"Bearer a-token\", X-App = { jwt = { claims = { iss = \"id\", aud = \"https://api.acme.example/things\", iat = 1767225600 } } }",
+        );
+    assert_eq!(outcome(&provider, &recording), Ok(()));
+}
+
+#[test]
+fn a_pair_that_never_changes_goes_as_http_basic() {
+    let provider = r#"
+name = "acme"
+environments.production.base_url = "https://api.acme.example"
+credentials.pair = { secret = true, description = "user:password" }
+grants.static.token = "{base64(pair)}"
+attach.scheme = "Basic"
+"#;
+    let recording = r#"
+[[test]]
+name = "basic"
+profile = { pair = "Aladdin:open sesame" }
+expect = { access_token = "*", attached = { url = "/x", headers = { Authorization = "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==" } } }
+"#;
+    assert_eq!(outcome(provider, recording), Ok(()));
+}
+
+#[test]
+fn a_fixed_lifetime_is_that_of_a_token_signed_here_too() {
+    let provider = r#"
+name = "acme"
+credentials.key = { secret = true }
+jwts.token = { key = "key", algorithm = "HS256", lifetime = "1h" }
+grants.self_signed.token = "{jwt(token)}"
+"#;
+    let recording = |expires_in: u32| {
+        format!(
+            "[[test]]\nname = \"a\"\nnow = \"2026-01-01T00:00:00Z\"\nprofile = {{ key = \"k\" }}\n\
+             expect = {{ access_token = \"*\", expires_in = {expires_in} }}"
+        )
+    };
+    assert_eq!(outcome(provider, &recording(3600)), Ok(()));
+    assert_eq!(outcome(&format!("{provider}lifetime.fixed = \"5m\"\n"), &recording(300)), Ok(()));
 }

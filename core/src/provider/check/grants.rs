@@ -1,7 +1,10 @@
 //! The grants of a provider file: which keys each can have, and what their requests may say.
 
-use super::Checker;
-use crate::provider::definition::{ClientAuth, Grant, GrantKind, Method, RequestSpec, Step};
+use super::{BUILTIN, Checker};
+use crate::provider::definition::{Authorize, ClientAuth, Grant, GrantKind, Method, RequestSpec, Step};
+
+/// Whom a JWT is for, which a request says where nobody else does.
+const AUDIENCE: &str = "assertion_audience";
 
 /// Requests in a row, at most.
 const MAX_STEPS: usize = 2;
@@ -11,6 +14,8 @@ impl<'a> Checker<'a> {
         let definition = self.definition;
         if definition.grants.keys().all(|kind| *kind == GrantKind::RefreshToken) {
             self.lacks("grants", "there must be one beside refresh_token");
+        } else if definition.grants.contains_key(&GrantKind::RefreshToken) && !self.is_sent() {
+            self.lacks("grants.refresh_token", "no other grant of this file asks a server, which could give one");
         }
         for (kind, grant) in &definition.grants {
             self.grant(*kind, grant);
@@ -24,23 +29,7 @@ impl<'a> Checker<'a> {
             self.answer(&format!("{at}.answer"), answer);
         }
         if !kind.sends() {
-            match (&grant.token, kind) {
-                (_, GrantKind::Custom) => {}
-                (Some(token), _) => {
-                    self.uses(&format!("{at}.token"), token, &[]);
-                    if kind == GrantKind::SelfSigned && token.jwts().next().is_none() {
-                        self.wrong(
-                            format!("{at}.token"),
-                            "expected {jwt(NAME)}; a token that is given is grant static",
-                        );
-                    }
-                    if kind == GrantKind::Static && token.jwts().next().is_some() {
-                        self.wrong(format!("{at}.token"), "a token that is signed here is grant self_signed");
-                    }
-                }
-                (None, _) => self.lacks(format!("{at}.token"), "is missing"),
-            }
-            return;
+            return self.made_here(&at, kind, grant);
         }
         let mut known: Vec<&str> = match kind {
             GrantKind::RefreshToken => vec!["refresh_token", "narrowed_scope"],
@@ -61,13 +50,7 @@ impl<'a> Checker<'a> {
             }
         }
         if let Some(authorize) = &grant.authorize {
-            self.uses(&format!("{at}.authorize.url"), &authorize.url, &[]);
-            if !authorize.url.is_variable() {
-                self.https(&format!("{at}.authorize.url"), &authorize.url);
-            }
-            for (name, value) in &authorize.query {
-                self.uses(&format!("{at}.authorize.query.{name}"), value, &[]);
-            }
+            self.page(&format!("{at}.authorize"), authorize);
         }
         match kind {
             GrantKind::DeviceCode if grant.device.is_none() => self.lacks(format!("{at}.device"), "is missing"),
@@ -76,8 +59,52 @@ impl<'a> Checker<'a> {
             }
             _ => {}
         }
+        if kind.interactive() && !self.definition.grants.contains_key(&GrantKind::RefreshToken) {
+            self.lacks(&at, "leaves a refresh token, but there is no [grants.refresh_token] that makes tokens of it");
+        }
         self.request(&at, grant.request(), &known);
         self.kept_is_used(&at, grant);
+    }
+
+    /// A token that is given or signed here: no server is asked, and none describes itself.
+    fn made_here(&mut self, at: &str, kind: GrantKind, grant: &'a Grant) {
+        let at = format!("{at}.token");
+        let Some(token) = &grant.token else {
+            if kind != GrantKind::Custom {
+                self.lacks(at, "is missing");
+            }
+            return;
+        };
+        self.uses(&at, token, &[]);
+        self.undiscovered(&at, token);
+        match (kind, token.jwts().next()) {
+            (GrantKind::SelfSigned, None) => {
+                self.wrong(&at, "expected {jwt(NAME)}; a token that is given is grant static");
+            }
+            (GrantKind::Static, Some(_)) => self.wrong(&at, "a token that is signed here is grant self_signed"),
+            _ => {}
+        }
+        let audience = self.definition.field(AUDIENCE);
+        if self.definition.names_in([token]).contains(AUDIENCE)
+            && audience.is_none_or(|field| field.optional && field.default.is_none())
+        {
+            self.wrong(&at, "its JWT has {assertion_audience}, which no request gives: declare it, not as optional");
+        }
+    }
+
+    /// The page on which a person signs in.
+    fn page(&mut self, at: &str, authorize: &'a Authorize) {
+        let at_url = format!("{at}.url");
+        self.uses(&at_url, &authorize.url, &[]);
+        self.url(&at_url, &authorize.url, &BUILTIN);
+        for (name, value) in &authorize.query {
+            let at = format!("{at}.query.{name}");
+            if Authorize::OWN.contains(&name.as_str()) {
+                self.wrong(&at, "is written by qauth itself");
+            }
+            self.uses(&at, value, &[]);
+        }
+        self.names(at, Authorize::CLIENT);
     }
 
     /// Keys that this kind of grant has no use for.
@@ -122,13 +149,7 @@ impl<'a> Checker<'a> {
         }
         for (name, part) in &step.keep {
             let place = format!("{at}.keep.{name}");
-            let definition = self.definition;
-            let taken = definition.credentials.contains_key(name) || definition.variables.contains_key(name);
-            if !super::is_identifier(name, false)
-                || taken
-                || known.contains(&name.as_str())
-                || super::BUILTIN.contains(&name.as_str())
-            {
+            if !super::is_identifier(name, false) || self.is_taken(name) || known.contains(&name.as_str()) {
                 self.wrong(&place, "names are lower-case letters, digits and _, each given once");
             }
             self.part(&place, part);
@@ -148,28 +169,10 @@ impl<'a> Checker<'a> {
     }
 
     fn request(&mut self, at: &str, request: RequestSpec<'a>, known: &[&str]) {
-        match (request.path, request.url) {
-            (Some(path), None) if path.literal_start().starts_with('/') => {}
-            (Some(_), None) => self.wrong(format!("{at}.path"), "must begin with /"),
-            (None, Some(url)) if !url.is_variable() => self.https(&format!("{at}.url"), url),
-            (None, Some(_)) => {}
-            (None, None) => self.lacks(format!("{at}.path"), "is missing (or url)"),
-            (Some(_), Some(_)) => self.wrong(format!("{at}.url"), "is given beside path; keep one"),
-        }
-        for (key, template) in [("path", request.path), ("url", request.url)] {
-            if let Some(template) = template {
-                self.uses(&format!("{at}.{key}"), template, known);
-            }
-        }
-        self.headers(&format!("{at}.headers"), request.headers, known);
-        for (name, value) in request.query {
-            self.uses(&format!("{at}.query.{name}"), value, known);
-        }
-        for (name, value) in request.form.into_iter().flatten() {
-            self.uses(&format!("{at}.form.{name}"), value, known);
-        }
-        for template in request.json.into_iter().flat_map(|json| json.templates()) {
-            self.uses(&format!("{at}.json"), template, known);
+        self.target(at, request, &BUILTIN);
+        self.headers(&format!("{at}.headers"), request.headers, false);
+        for (at, template) in request.by_key(at) {
+            self.uses(&at, template, known);
         }
         self.body(at, request);
         if !matches!(request.method, Method::Get | Method::Post) {
@@ -180,14 +183,7 @@ impl<'a> Checker<'a> {
         }
         self.client_auth(at, request);
         for name in request.basic.into_iter().flatten() {
-            let definition = self.definition;
-            match definition.credentials.contains_key(name) || definition.variables.contains_key(name) {
-                true => drop(self.used.insert(name)),
-                false => self.wrong(
-                    format!("{at}.basic"),
-                    format!("{} is declared neither under credentials nor under variables", super::shown(name)),
-                ),
-            }
+            self.names(&format!("{at}.basic"), name);
         }
     }
 
@@ -199,6 +195,14 @@ impl<'a> Checker<'a> {
     }
 
     pub(super) fn client_auth(&mut self, at: &str, request: RequestSpec<'a>) {
+        let writer = match (request.client_auth, request.basic) {
+            (Some(_), _) => "client_auth",
+            (None, Some(_)) => "basic",
+            (None, None) => return,
+        };
+        if let Some(name) = request.headers.keys().find(|name| name.eq_ignore_ascii_case("authorization")) {
+            self.wrong(format!("{at}.headers.{name}"), format!("is given beside {writer}; keep one"));
+        }
         let Some(method) = request.client_auth else { return };
         let at_auth = format!("{at}.client_auth");
         if request.json.is_some() {
@@ -210,14 +214,11 @@ impl<'a> Checker<'a> {
         if request.basic.is_some() {
             self.wrong(format!("{at}.basic"), "is given beside client_auth; keep one");
         }
-        if request.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization")) {
-            self.wrong(format!("{at}.headers.Authorization"), "is given beside client_auth; keep one");
-        }
         for name in method.needs() {
             self.names(&at_auth, name);
         }
         // A profile may choose another method, for which these are.
-        self.used.extend(ClientAuth::OPTIONAL);
+        self.used.extend(self.definition.names_of_proof(ClientAuth::Auto));
         for name in ["client_secret_jwt", "private_key_jwt"] {
             self.used_jwts.insert(name);
         }

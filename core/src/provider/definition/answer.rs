@@ -64,9 +64,14 @@ pub(crate) struct Pointer(pub(crate) String);
 impl<'de> Deserialize<'de> for Pointer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        match text.starts_with('/') {
+        if !text.starts_with('/') {
+            return Err(D::Error::custom("expected a JSON Pointer such as \"/access_token\" (RFC 6901)"));
+        }
+        match text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1'])) {
             true => Ok(Pointer(text)),
-            false => Err(D::Error::custom("expected a JSON Pointer such as \"/access_token\" (RFC 6901)")),
+            false => {
+                Err(D::Error::custom("has a ~ that is neither ~0, which stands for ~, nor ~1, which stands for /"))
+            }
         }
     }
 }

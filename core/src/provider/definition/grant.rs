@@ -160,6 +160,15 @@ pub(crate) struct Authorize {
     pub(crate) query: IndexMap<String, Template>,
 }
 
+impl Authorize {
+    /// The credential that names the client on the page.
+    pub(crate) const CLIENT: &str = "client_id";
+
+    /// What qauth writes into the query itself.
+    pub(crate) const OWN: [&str; 7] =
+        ["response_type", "client_id", "redirect_uri", "state", "code_challenge", "code_challenge_method", "dpop_jkt"];
+}
+
 /// What a grant, a step and an operation have in common: one request.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestSpec<'a> {
@@ -199,6 +208,12 @@ impl Grant {
     pub(crate) fn requests(&self) -> impl Iterator<Item = RequestSpec<'_>> {
         self.steps.iter().chain(&self.device).map(Step::request).chain([self.request()])
     }
+
+    /// Credentials that it cannot do without, whatever they are declared to be.
+    pub(crate) fn requires(&self) -> impl Iterator<Item = &str> {
+        let basic = self.requests().filter_map(|request| request.basic).flatten().map(String::as_str);
+        basic.chain(self.authorize.as_ref().map(|_| Authorize::CLIENT))
+    }
 }
 
 impl Step {
@@ -224,6 +239,19 @@ impl<'a> RequestSpec<'a> {
             .chain(self.headers.values())
             .chain(self.form.into_iter().flat_map(IndexMap::values))
             .chain(json)
+    }
+
+    /// The same, each with the key where it stands.
+    pub(crate) fn by_key(self, at: &str) -> Vec<(String, &'a Template)> {
+        let address = [("path", self.path), ("url", self.url)].into_iter();
+        let address = address.filter_map(|(key, template)| Some((format!("{at}.{key}"), template?)));
+        let tables = [("query", Some(self.query)), ("headers", Some(self.headers)), ("form", self.form)];
+        let fields = tables.into_iter().flat_map(|(key, table)| {
+            let fields = table.into_iter().flatten();
+            fields.map(move |(name, template)| (format!("{at}.{key}.{name}"), template))
+        });
+        let json = self.json.into_iter().flat_map(|json| json.by_key(format!("{at}.json")));
+        address.chain(fields).chain(json).collect()
     }
 }
 
@@ -253,10 +281,6 @@ pub(crate) enum ClientAuth {
 }
 
 impl ClientAuth {
-    /// Credentials that some method uses where they are given.
-    pub(crate) const OPTIONAL: [&str; 6] =
-        ["client_secret", "private_key", "key_id", "assertion_algorithm", "assertion_audience", "certificate"];
-
     pub(crate) const fn name(self) -> &'static str {
         match self {
             ClientAuth::Auto => "auto",

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 pub(crate) use answer::{Answer, Condition, Instant, Part, Pointer, Span, Unit, Zone};
 pub(crate) use field::{Field, Pattern};
-pub(crate) use grant::{ClientAuth, Grant, GrantKind, Method, RequestSpec, Step};
+pub(crate) use grant::{Authorize, ClientAuth, Grant, GrantKind, Method, RequestSpec, Step};
 pub(crate) use jwt::JwtSpec;
 
 use super::template::{JsonTemplate, Template};
@@ -158,6 +158,21 @@ impl Attach {
     pub(crate) fn scheme(&self) -> &str {
         self.scheme.as_deref().unwrap_or("Bearer")
     }
+
+    /// The header that carries the token, where it is a header that does.
+    pub(crate) fn token_header(&self) -> Option<&str> {
+        match (&self.query, &self.cookie) {
+            (Some(_), _) => None,
+            (None, Some(_)) => Some("Cookie"),
+            (None, None) => Some(&self.header),
+        }
+    }
+
+    /// Whether a token can go into `Authorization: DPoP …`, the only place for one that is bound to a key (RFC 9449 7.1).
+    pub(crate) fn takes_dpop(&self) -> bool {
+        let own_way = self.scheme.is_some() || self.value.is_some();
+        !own_way && self.token_header().is_some_and(|header| header.eq_ignore_ascii_case("authorization"))
+    }
 }
 
 /// A named authenticated call.
@@ -197,6 +212,13 @@ pub(crate) struct Operation {
     /// Members of the answer that the vendor shows only once and that must not be logged.
     #[serde(default)]
     pub(crate) secrets: Vec<Pointer>,
+}
+
+impl Operation {
+    /// Whether tokens of this grant may make it.
+    pub(crate) fn serves(&self, grant: GrantKind) -> bool {
+        self.grants.is_empty() || self.grants.contains(&grant)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
