@@ -321,7 +321,12 @@ fn token_type(asked: &Asked<'_>, parts: &Parts<'_>) -> std::result::Result<Strin
         Some(Value::String(kind)) if asked.dpop || is(&kind, "bearer") || is(&kind, scheme) => Ok(kind),
         // RFC 8693 2.2.1: what is no access token of OAuth.
         Some(Value::String(kind)) if asked.kind == GrantKind::TokenExchange && is(&kind, "N_A") => Ok(kind),
-        Some(Value::String(_)) => Err("the answer's token_type is neither Bearer nor the provider's scheme".into()),
+        // What it is must not be shown: a wrong pointer may find a secret.
+        Some(Value::String(_)) => {
+            Err("the answer's token_type is neither Bearer nor attach.scheme; where the API wants \
+                                       Bearer all the same, let answer.token_type name a member that is not there"
+                .into())
+        }
         Some(_) => Err("the answer's token_type is no text".into()),
     }
 }

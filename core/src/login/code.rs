@@ -18,9 +18,6 @@ use crate::secret::Secret;
 use crate::signing;
 use crate::url_rules;
 
-/// What qauth writes itself.
-const OWN: [&str; 7] =
-    ["response_type", "client_id", "redirect_uri", "state", "code_challenge", "code_challenge_method", "dpop_jkt"];
 /// Attempts while nothing has reached the server.
 const ATTEMPTS: u32 = 4;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
@@ -68,7 +65,7 @@ pub(super) async fn begin(core: &Core, profile: &Profile, redirect_uri: Option<&
             ("code_challenge_method", "S256"),
         ])
         .extend_pairs(key)
-        .extend_pairs(declared.iter().filter(|(name, _)| !OWN.contains(&name.as_str())));
+        .extend_pairs(&declared);
     Ok(Code {
         url: url.into(),
         redirect_uri: redirect_uri.to_owned(),
