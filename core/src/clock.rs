@@ -109,7 +109,7 @@ impl Clock {
     }
 
     /// Whether the hot path must stop serving.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hot_passed(&self, deadline: &HotDeadline) -> bool {
         match &self.0 {
             Kind::System => {
@@ -230,7 +230,7 @@ mod system {
 
     use super::NANOS;
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(clock: libc::clockid_t) -> u64 {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: `time` is a valid, writable timespec for the length of the call.
@@ -239,7 +239,7 @@ mod system {
         time.tv_sec as u64 * NANOS + time.tv_nsec as u64
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn wall_seconds() -> i64 {
         // SAFETY: a null pointer is allowed; the result is returned only.
         unsafe { libc::time(std::ptr::null_mut()) }

@@ -122,6 +122,7 @@ impl Source {
     }
 
     /// Whether requests carry more than the one header with the token.
+    #[inline(always)]
     pub(crate) fn has_companion_headers(&self) -> bool {
         self.companion_headers.load(Ordering::Relaxed)
     }
@@ -133,7 +134,7 @@ impl Source {
     }
 
     /// The hot path: one pointer, two clock reads, no lock and no allocation.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hot(&self) -> Option<Guard<Option<Arc<Published>>>> {
         let guard = self.published.load();
         let published = guard.as_ref()?;

@@ -81,12 +81,13 @@ impl Published {
         self
     }
 
+    #[inline(always)]
     pub(crate) fn access_token(&self) -> &str {
         &self.header[self.token_at.clone()]
     }
 
     /// Read first: a store on every call would make the threads of a busy process fight over one cache line.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn mark_used(&self) {
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
@@ -132,6 +133,7 @@ impl Token {
     }
 
     /// The access token itself (RFC 6749 1.4). Keep it out of logs.
+    #[inline(always)]
     pub fn access_token(&self) -> &str {
         self.0.access_token()
     }
@@ -167,6 +169,7 @@ impl Token {
     }
 
     /// The value for the header that carries it, for instance `Bearer eyJ…`.
+    #[inline(always)]
     pub fn header_value(&self) -> &str {
         &self.0.header
     }

@@ -73,7 +73,7 @@ impl TokenSource {
     ///
     /// # Errors
     /// As [`TokenSource::token`].
-    #[inline]
+    #[inline(always)]
     pub fn with_token<R>(&self, use_it: impl FnOnce(TokenRef<'_>) -> R) -> Result<R> {
         if let Some(guard) = self.source.hot()
             && let Some(published) = guard.as_ref()
@@ -86,7 +86,7 @@ impl TokenSource {
 
     /// Lends the token like [`TokenSource::with_token`], from the cache alone. `None` where none is cached that needs no
     /// thought. Never blocks, never starts anything.
-    #[inline]
+    #[inline(always)]
     pub fn with_cached<R>(&self, use_it: impl FnOnce(TokenRef<'_>) -> R) -> Option<R> {
         let guard = self.source.hot()?;
         guard.as_ref().map(|published| use_it(TokenRef(published)))
@@ -155,7 +155,7 @@ impl TokenSource {
     ///
     /// # Errors
     /// `unsupported` where one constant header is not enough; else as [`TokenSource::token`].
-    #[inline]
+    #[inline(always)]
     pub fn with_header<R>(&self, options: TokenOptions, use_it: impl FnOnce(&str) -> R) -> Result<R> {
         self.check_single_header()?;
         if options.min_remaining.is_zero()
@@ -171,7 +171,7 @@ impl TokenSource {
     ///
     /// # Errors
     /// `unsupported` where one constant header is not enough.
-    #[inline]
+    #[inline(always)]
     pub fn check_single_header(&self) -> Result<()> {
         match self.source.has_companion_headers() {
             true => self.about(attach::check_single_header(&self.source.profile())),
@@ -180,7 +180,7 @@ impl TokenSource {
     }
 
     /// The same for the header's value: `None` also where one constant header is not enough.
-    #[inline]
+    #[inline(always)]
     pub fn with_cached_header<R>(&self, use_it: impl FnOnce(TokenRef<'_>) -> R) -> Option<R> {
         if self.source.has_companion_headers() {
             return None;

@@ -47,7 +47,7 @@ pub(crate) fn guard(error_out: *mut *mut qauth_error, body: impl FnOnce() -> Res
 
 /// The same with a fast path before it: `hot` has done all, or gives `None` and has done nothing that counts. It is only not
 /// marked as ours for core's panic hook, which would cost as much as all the rest of it.
-#[inline]
+#[inline(always)]
 pub(crate) fn guard_hot(
     error_out: *mut *mut qauth_error,
     hot: impl FnOnce() -> Option<()>,

@@ -59,7 +59,7 @@ fn tagged<H: Handle>(handle: *const H) -> Option<*const Tagged<H::Value>> {
 }
 
 /// The value behind a handle; `None` where it is NULL, of another type or freed.
-#[inline]
+#[inline(always)]
 pub(crate) fn peek<'a, H: Handle>(handle: *const H) -> Option<&'a H::Value> {
     // SAFETY: the tag proves that a `Tagged<H::Value>` is there; the header demands that it is not freed before the call
     // has ended.
@@ -67,7 +67,7 @@ pub(crate) fn peek<'a, H: Handle>(handle: *const H) -> Option<&'a H::Value> {
 }
 
 /// The same as a refusal that names the parameter.
-#[inline]
+#[inline(always)]
 pub(crate) fn borrow<'a, H: Handle>(handle: *const H, parameter: &str) -> Result<&'a H::Value> {
     match peek(handle) {
         Some(value) => Ok(value),
@@ -115,6 +115,7 @@ pub(crate) fn out<T>(place: *mut T, parameter: &str) -> Result<Out<T>> {
 }
 
 /// NULL means that the caller does not want to know.
+#[inline(always)]
 pub(crate) fn out_if_wanted<T>(place: *mut T, parameter: &str) -> Result<Option<Out<T>>> {
     if place.is_null() { Ok(None) } else { out(place, parameter).map(Some) }
 }
@@ -184,7 +185,7 @@ pub(crate) struct Buffer {
 }
 
 /// NULL only where the size is zero.
-#[inline]
+#[inline(always)]
 pub(crate) fn buffer(first: *mut std::ffi::c_char, size: usize, parameter: &str) -> Result<Buffer> {
     if first.is_null() && size > 0 {
         return invalid(format!("{parameter}: must not be NULL where its size is {size}"));
@@ -197,7 +198,7 @@ pub(crate) fn buffer(first: *mut std::ffi::c_char, size: usize, parameter: &str)
 
 impl Buffer {
     /// Copies the whole text, or nothing but an empty one. Returns what is needed, the NUL included, and whether it fitted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn copy(self, text: &str) -> (usize, bool) {
         let needed = text.len() + 1;
         if needed > self.size {
