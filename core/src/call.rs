@@ -338,7 +338,7 @@ pub struct Answer<'a> {
     pub dpop_nonce: Option<&'a str>,
 }
 
-/// Why a request should be sent once more, with fresh headers. For each reason once: a second time tells nothing new.
+/// Why a request should be sent once more, with fresh headers: for each reason once, however often it is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Again {
     /// The proof needs the nonce that came with the answer (RFC 9449 9). Nothing is wrong with the token.

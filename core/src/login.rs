@@ -145,7 +145,7 @@ impl Login {
     /// code; else what the server said.
     pub async fn finish(&self) -> Result<LoggedIn> {
         let work = device::finish(self.0.clone());
-        self.0.about(until_dropped(&self.0.source.core, work).await)
+        self.0.about(self.0.source.core.while_awaited(work).await)
     }
 
     /// The same for a thread that may block.
@@ -165,7 +165,7 @@ impl Login {
     /// `protocol`: the answer is not for us or makes no sense; `store` as for [`Login::finish`]; else what the server said.
     pub async fn complete(&self, redirected: &str) -> Result<LoggedIn> {
         let work = code::complete(self.0.clone(), redirected.to_owned());
-        self.0.about(to_the_end(&self.0.source.core, work).await)
+        self.0.about(self.0.source.core.to_the_end(work).await)
     }
 
     /// The same for a thread that may block.
@@ -308,34 +308,4 @@ fn exchange<'a>(
         lent: None,
         deadline,
     }
-}
-
-/// Runs on the engine's runtime, to its end whatever becomes of the caller: what is lost half-way is lost for good.
-pub(crate) async fn to_the_end<T: Send + 'static>(
-    core: &Core,
-    work: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
-    ended(core.running()?.handle.spawn(work).await)
-}
-
-/// The same, but no longer than somebody waits for it.
-pub(crate) async fn until_dropped<T: Send + 'static>(
-    core: &Core,
-    work: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
-    struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-    impl<T> Drop for AbortOnDrop<T> {
-        fn drop(&mut self) {
-            self.0.abort();
-        }
-    }
-    let mut task = AbortOnDrop(core.running()?.handle.spawn(work));
-    ended((&mut task.0).await)
-}
-
-fn ended<T>(result: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
-    result.unwrap_or_else(|error| match error.is_cancelled() {
-        true => Err(Error::closed()),
-        false => Err(Error::new(ErrorCode::Internal, "the sign-in ended without a result; please report this")),
-    })
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle};
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::clock::Clock;
 use crate::config::TransportOptions;
@@ -95,6 +96,29 @@ impl Core {
         Ok(running)
     }
 
+    /// Runs on the engine's runtime, to its end whatever becomes of the caller: what is lost half-way is lost for good.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        ended(self.running()?.handle.spawn(work).await)
+    }
+
+    /// The same, but no longer than somebody waits for it.
+    pub(crate) async fn while_awaited<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        struct AbortOnDrop<T>(JoinHandle<T>);
+        impl<T> Drop for AbortOnDrop<T> {
+            fn drop(&mut self) {
+                self.0.abort();
+            }
+        }
+        let mut task = AbortOnDrop(self.running()?.handle.spawn(work));
+        ended((&mut task.0).await)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -107,6 +131,13 @@ impl Core {
             running.stop();
         }
     }
+}
+
+fn ended<T>(result: std::result::Result<Result<T>, JoinError>) -> Result<T> {
+    result.unwrap_or_else(|error| match error.is_cancelled() {
+        true => Err(Error::closed()),
+        false => Err(Error::new(ErrorCode::Internal, "the call ended without a result; please report this")),
+    })
 }
 
 impl Running {

@@ -11,7 +11,7 @@ use crate::block::block_on;
 use crate::call::{self, Again, Answer, CallResult, Request, Response};
 use crate::completion::{self, CompletionQueue, Pending};
 use crate::custom::{self, Host, TokenFunction};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, Result};
 use crate::login::{self, LoggedOut, Login, LoginKind, LoginOptions};
 use crate::profile::Narrowing;
 use crate::provider::{GrantKind, Provider};
@@ -411,7 +411,7 @@ impl TokenSource {
     /// `store` where the refresh token could not be kept; else what the server said.
     pub async fn begin_login(&self, options: LoginOptions) -> Result<Login> {
         let work = login::begin(self.source.clone(), options);
-        self.about(login::until_dropped(&self.source.core, work).await)
+        self.about(self.source.core.while_awaited(work).await)
     }
 
     /// The same for a thread that may block.
@@ -430,7 +430,7 @@ impl TokenSource {
     /// `store`: the file could not be deleted; `closed`.
     pub async fn logout(&self) -> Result<LoggedOut> {
         let work = login::logout(self.source.clone());
-        self.about(login::to_the_end(&self.source.core, work).await)
+        self.about(self.source.core.to_the_end(work).await)
     }
 
     /// The same for a thread that may block.
@@ -451,13 +451,7 @@ impl TokenSource {
 
     /// Runs a call on the engine's runtime, so that it needs none of the caller's; giving up ends it there too.
     async fn on_runtime<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let running = self.about(self.source.core.running())?;
-        let mut task = AbortOnDrop(running.handle.spawn(work));
-        self.about(match (&mut task.0).await {
-            Ok(result) => result,
-            Err(error) if error.is_cancelled() => Err(Error::closed()),
-            Err(_) => Err(Error::new(ErrorCode::Internal, "the call ended without a result; please report this")),
-        })
+        self.about(self.source.core.while_awaited(work).await)
     }
 
     #[cfg(test)]
@@ -487,14 +481,6 @@ impl TokenSource {
 impl std::fmt::Debug for TokenSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "TokenSource({:?})", self.source.profile())
-    }
-}
-
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

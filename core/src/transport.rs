@@ -21,12 +21,13 @@ use hyper::body::{Bytes, Frame, SizeHint};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Proxy, retry};
-use url::{Host, Url};
+use url::Url;
 
 pub(crate) use self::fault::TransportFault;
 pub(crate) use self::identity::Identity;
 use crate::config::{PROXY_FROM_ENVIRONMENT, TransportOptions};
 use crate::error::{Error, ErrorCode};
+use crate::url_rules::is_loopback;
 
 const USER_AGENT: &str = concat!("qauth/", env!("CARGO_PKG_VERSION"));
 const POOL_IDLE: Duration = Duration::from_secs(90);
@@ -205,15 +206,6 @@ fn check_proxy(proxy: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::config("transport.proxy must be \"env\" or a URL such as http://proxy:3128 (http or https, no path)"))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 /// A request body that notes when it is taken. The connection takes it in the same step as the head, before it writes

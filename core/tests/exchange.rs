@@ -13,6 +13,14 @@ fn engine(toml: &str) -> Engine {
     Engine::from_toml(&format!("[testing]\nclock = \"manual\"\n{toml}")).unwrap()
 }
 
+/// A profile `p` with these keys, of a provider with this file.
+fn vendor(server: &Script, keys: &str, file: &str) -> Engine {
+    let url = server.url();
+    engine(&format!(
+        "[profiles.p]\nprovider = \"vendor\"\n{keys}\n[providers.vendor]\nenvironments = {{ production = {{ base_url = \"{url}\" }} }}\n{file}"
+    ))
+}
+
 fn token(source: &TokenSource) -> Result<String, Error> {
     source.token_blocking(TokenOptions::default()).map(|token| token.access_token().to_owned())
 }
@@ -54,28 +62,19 @@ fn a_description_that_cannot_be_read_again_stops_no_renewal() {
 #[test]
 fn what_a_step_and_an_operation_send_is_never_repeated_in_an_error() {
     let server = Script::start();
-    let url = server.url();
     // base64("usernm:canary-pass")
     server.answers("/first", [quoting("Basic dXNlcm5tOmNhbmFyeS1wYXNz")]);
-    let file = |steps: &str| {
-        format!(
-            r#"
-            [profiles.p]
-            provider = "vendor"
-            user = "usernm"
-            pass = "canary-pass"
-            [providers.vendor]
-            environments = {{ production = {{ base_url = "{url}" }} }}
-            credentials = {{ user = {{}}, pass = {{ secret = true }} }}
-            [providers.vendor.grants.login]
-            path = "/token"
-            headers = {{ X-Key = "{{key}}" }}
-            {steps}
-            "#
-        )
-    };
-    let engine =
-        engine(&file("steps = [{ path = \"/first\", basic = [\"user\", \"pass\"], keep = { key = \"/key\" } }]"));
+    let engine = vendor(
+        &server,
+        "user = \"usernm\"\npass = \"canary-pass\"",
+        r#"
+        credentials = { user = {}, pass = { secret = true } }
+        [providers.vendor.grants.login]
+        path = "/token"
+        headers = { X-Key = "{key}" }
+        steps = [{ path = "/first", basic = ["user", "pass"], keep = { key = "/key" } }]
+        "#,
+    );
     let error = token(&engine.source("p").unwrap()).unwrap_err().to_string();
     assert!(error.contains("cannot read") && !error.contains("dXNlcm5tOmNhbmFyeS1wYXNz"), "{error}");
 }
@@ -97,21 +96,17 @@ fn an_operation_about_a_token_does_not_show_it() {
 #[test]
 fn an_operation_whose_value_nobody_gives_is_not_sent_without_it() {
     let server = Script::start();
-    let url = server.url();
     server.answers("/token", [given("one")]);
-    let engine = engine(&format!(
+    let engine = vendor(
+        &server,
+        "key = \"k\"",
         r#"
-        [profiles.p]
-        provider = "vendor"
-        key = "k"
-        [providers.vendor]
-        environments = {{ production = {{ base_url = "{url}" }} }}
-        credentials = {{ key = {{ secret = true }} }}
-        variables = {{ tenant = {{}} }}
-        grants = {{ login = {{ path = "/token", json = {{ key = "{{key}}" }} }} }}
-        operations = {{ list = {{ method = "GET", path = "/list", query = {{ tenant = "{{tenant}}" }} }} }}
-        "#
-    ));
+        credentials = { key = { secret = true } }
+        variables = { tenant = {} }
+        grants = { login = { path = "/token", json = { key = "{key}" } } }
+        operations = { list = { method = "GET", path = "/list", query = { tenant = "{tenant}" } } }
+        "#,
+    );
     let error = engine.source("p").unwrap().call_blocking("list", &Map::new(), TokenOptions::default()).unwrap_err();
     assert!(error.code() == ErrorCode::Config && error.message().contains("tenant: is missing"), "{error}");
     assert!(server.asked("/list").is_empty());
@@ -140,23 +135,19 @@ fn a_header_that_the_provider_file_writes_is_not_replaced_in_silence() {
 fn what_a_step_has_spent_is_not_spent_again() {
     // fault 46
     let server = Script::start();
-    let url = server.url();
-    let engine = engine(&format!(
+    let engine = vendor(
+        &server,
+        "key = \"k\"",
         r#"
-        [profiles.p]
-        provider = "vendor"
-        key = "k"
-        [providers.vendor]
-        environments = {{ production = {{ base_url = "{url}" }} }}
-        credentials = {{ key = {{ secret = true }} }}
-        lifetime = {{ rotates = true }}
-        grants.login = {{ path = "/token", json = {{ key = "{{key}}" }} }}
+        credentials = { key = { secret = true } }
+        lifetime = { rotates = true }
+        grants.login = { path = "/token", json = { key = "{key}" } }
         [providers.vendor.grants.refresh_token]
         path = "/token"
-        headers = {{ X-Half = "{{half}}" }}
-        steps = [{{ path = "/half", form = {{ refresh_token = "{{refresh_token}}" }}, keep = {{ half = "/half" }} }}]
-        "#
-    ));
+        headers = { X-Half = "{half}" }
+        steps = [{ path = "/half", form = { refresh_token = "{refresh_token}" }, keep = { half = "/half" } }]
+        "#,
+    );
     let source = engine.source("p").unwrap();
     let with_refresh = |name: &str| {
         let (status, mut answer) = given(name);
@@ -175,25 +166,22 @@ fn what_a_step_has_spent_is_not_spent_again() {
 fn an_assertion_is_for_the_address_of_its_own_request() {
     let server = Script::start();
     let url = server.url();
-    let engine = engine(&format!(
+    let engine = vendor(
+        &server,
+        "key = \"0123456789abcdef0123456789abcdef\"",
         r#"
-        [profiles.p]
-        provider = "vendor"
-        key = "0123456789abcdef0123456789abcdef"
-        [providers.vendor]
-        environments = {{ production = {{ base_url = "{url}" }} }}
-        credentials = {{ key = {{ secret = true }} }}
+        credentials = { key = { secret = true } }
         [providers.vendor.jwts.own]
         key = "key"
         key_format = "text"
         algorithm = "HS256"
-        claims = {{ aud = "{{assertion_audience}}" }}
+        claims = { aud = "{assertion_audience}" }
         [providers.vendor.grants.login]
         path = "/token"
-        form = {{ half = "{{half}}", assertion = "{{jwt(own)}}" }}
-        steps = [{{ path = "/half", form = {{ assertion = "{{jwt(own)}}" }}, keep = {{ half = "/half" }} }}]
-        "#
-    ));
+        form = { half = "{half}", assertion = "{jwt(own)}" }
+        steps = [{ path = "/half", form = { assertion = "{jwt(own)}" }, keep = { half = "/half" } }]
+        "#,
+    );
     server.answers("/half", [(200, json!({"half": "h"}))]);
     server.answers("/token", [given("one")]);
     token(&engine.source("p").unwrap()).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Inner, LoggedIn, Way, exchange, to_the_end};
+use super::{Inner, LoggedIn, Way, exchange};
 use crate::clock::{Deadline, Moment};
 use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Profile;
@@ -126,7 +126,7 @@ pub(super) async fn finish(login: Arc<Inner>) -> Result<LoggedIn> {
         // Whoever gives up during the request comes back no earlier either.
         pace.next = Some(clock.now().after(pace.interval));
         let asking = login.clone();
-        let answer = to_the_end(login.core(), async move { Ok(ask(&asking).await) }).await?;
+        let answer = login.core().to_the_end(async move { Ok(ask(&asking).await) }).await?;
         pace.learn(&answer, &clock.now());
         if let Answer::Ended(outcome) = answer {
             return outcome;
