@@ -48,7 +48,7 @@ demo: ## five vendors from C, C++, Python, Node and the command line, against th
 test: ## every suite; the last line is `N passed, N failed`
 	@tests/all.sh
 
-interop: packages ## the packages against Keycloak, oidc-provider, Authlib and Doorkeeper
+interop: ## the packages against Keycloak, oidc-provider, Authlib and Doorkeeper
 	@interop/run.sh
 
 check: ## the fast half: format, lints, types, the header

@@ -3,7 +3,7 @@
 # loopback (docs/interop.md). Arguments go to pytest. The last line is `interop: N passed, M failed`.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-#make --no-print-directory packages || { echo "interop: 0 passed, 1 failed"; exit 1; }
+make --no-print-directory packages || { echo "interop: 0 passed, 1 failed"; exit 1; }
 
 export QAUTH_NODE_APP=${QAUTH_NODE_APP:-$PWD/build/node-app}
 # The servers' own code; the tests import it as `servers`.
