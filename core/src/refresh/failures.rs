@@ -1,0 +1,153 @@
+//! What a failure leaves: how long nothing is tried, what siblings need not try again, and when to step back from a fight
+//! over an account's only session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{ATTEMPTS, Failure, Renewal, Step};
+use crate::clock::Deadline;
+use crate::error::{Error, ErrorCode};
+use crate::random::random_unit;
+use crate::response::Verdict;
+use crate::store::{Record, StoredFailure};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A remembered refusal: the first time, and at most.
+const FIRST_REFUSAL: Duration = Duration::from_secs(5);
+const LONGEST_REFUSAL: Duration = Duration::from_secs(300);
+/// This many takeovers of a session within this time mean that another party uses the account.
+const TAKEOVERS: usize = 3;
+const TAKEOVER_WINDOW: Duration = Duration::from_secs(60);
+const FIRST_CONFLICT: Duration = Duration::from_secs(30);
+const LONGEST_CONFLICT: Duration = Duration::from_secs(900);
+
+/// Until when no renewal is tried, and what callers without a token hear.
+#[derive(Clone)]
+pub(crate) struct Pause {
+    pub(crate) until: Deadline,
+    pub(crate) error: Error,
+    pub(crate) kind: PauseKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PauseKind {
+    /// Callers whose deadline allows wait for its end.
+    Transient,
+    /// Callers get the error at once; it is tried again afterwards.
+    Refused,
+    /// Refused, and not tried behind the back of callers who still hold a valid token.
+    Final,
+}
+
+impl Renewal<'_> {
+    /// A failure that somebody met with this very secret, whose time is not over.
+    pub(super) fn remembered(&self, record: &Record) -> Option<Failure> {
+        let failure = record.failure.as_ref().filter(|failure| failure.fingerprint == self.profile.fingerprint)?;
+        let now = self.now();
+        // A wall clock that was stepped back does not prolong it.
+        let left = failure.until.checked_sub(now.unix()).filter(|left| !left.is_zero())?.min(failure.wait);
+        let kind = match (failure.last, failure.error.code()) {
+            (true, _) => PauseKind::Final,
+            (false, ErrorCode::SessionConflict) => PauseKind::Refused,
+            (false, _) => PauseKind::Transient,
+        };
+        let pause = Pause { until: now.after(left), error: failure.error.clone(), kind };
+        Some(Failure { error: failure.error.clone(), verdict: Verdict::Final, remembered: Some(pause) })
+    }
+
+    /// Counts a takeover of the account's only session; too many in a minute, and qauth steps back instead of fighting.
+    pub(super) async fn note_takeover(&self, record: &mut Arc<Record>) -> Step<()> {
+        let now = self.now();
+        let mut next = Record::clone(record);
+        next.takeovers.iter_mut().for_each(|at| *at = (*at).min(now.unix()));
+        next.takeovers.retain(|at| now.unix().saturating_sub(*at) < TAKEOVER_WINDOW);
+        next.takeovers.push(now.unix());
+        // A session that lasted shows that the other party is gone: a new conflict starts with a short pause again.
+        if record.token.as_ref().is_some_and(|token| now.unix().saturating_sub(token.sent_at) >= LONGEST_CONFLICT) {
+            next.conflicts = 0;
+        }
+        if next.takeovers.len() < TAKEOVERS {
+            self.write(record, next).await?;
+            return Ok(());
+        }
+        let wait = (FIRST_CONFLICT * (1 << next.conflicts.min(5))).min(LONGEST_CONFLICT);
+        let advice = self.profile.provider.definition().lifetime.conflict_advice.as_deref();
+        let error = Error::new(
+            ErrorCode::SessionConflict,
+            format!(
+                "another party keeps taking over this account's only session{}",
+                advice.map(|advice| format!(": {advice}")).unwrap_or_default()
+            ),
+        )
+        .with_retry_after(Some(wait))
+        .about(&self.profile.name, self.profile.provider.name());
+        next.conflicts += 1;
+        next.takeovers.clear();
+        next.failure = Some(StoredFailure {
+            error: error.clone(),
+            fingerprint: self.profile.fingerprint.clone(),
+            until: now.unix() + wait,
+            wait,
+            last: false,
+            count: 0,
+        });
+        self.write(record, next).await?;
+        let pause = Pause { until: now.after(wait), error: error.clone(), kind: PauseKind::Refused };
+        Err(Failure { error, verdict: Verdict::Final, remembered: Some(pause) })
+    }
+
+    /// Writes a failure into the record, so that siblings do not repeat it, and says how long to be silent.
+    pub(crate) async fn remember(&self, failure: Failure, error: &Error) -> Pause {
+        if let Some(pause) = failure.remembered {
+            return pause;
+        }
+        let now = self.now();
+        let last = failure.verdict == Verdict::Final;
+        let mut record = self.load().await.ok().flatten().unwrap_or_default();
+        let before = record
+            .failure
+            .as_ref()
+            .filter(|before| before.fingerprint == self.profile.fingerprint && before.last == last);
+        let count = before.map_or(0, |before| before.count) + 1;
+        let wait = match last {
+            true => (FIRST_REFUSAL * (1 << (count - 1).min(6))).min(LONGEST_REFUSAL),
+            false => self.pause(error, ATTEMPTS.saturating_add(count - 1)),
+        };
+        let stored = StoredFailure {
+            error: error.clone(),
+            fingerprint: self.profile.fingerprint.clone(),
+            until: now.unix() + wait,
+            wait,
+            last,
+            count,
+        };
+        let next = Record { failure: Some(stored), ..Record::clone(&record) };
+        if let Err(failure) = self.write(&mut record, next).await {
+            tracing::warn!(profile = %self.profile.name, error = %failure.error, "a failure could not be stored");
+        }
+        let kind = if last { PauseKind::Final } else { PauseKind::Transient };
+        Pause { until: now.after(wait), error: error.clone(), kind }
+    }
+
+    /// What the server asks for, but never less than the back-off: a server that says 0 gets no storm (fault 28). And a
+    /// little more, so that all who were told the same do not come back in one instant (fault 19).
+    pub(super) fn pause(&self, error: &Error, attempt: u32) -> Duration {
+        let own = backoff(attempt);
+        match error.retry_after().filter(|after| *after > own) {
+            Some(after) if self.core.clock.is_manual() => after,
+            Some(after) => after.mul_f64(1.0 + 0.1 * random_unit()),
+            None => self.jittered(own),
+        }
+    }
+
+    /// Jitter over the upper half; none on a manual clock, where runs must repeat.
+    fn jittered(&self, pause: Duration) -> Duration {
+        if self.core.clock.is_manual() { pause } else { pause.mul_f64(0.5 + 0.5 * random_unit()) }
+    }
+}
+
+/// 100 ms, doubling to 10 s.
+fn backoff(attempt: u32) -> Duration {
+    (FIRST_PAUSE * (1 << (attempt - 1).min(7))).min(LONGEST_PAUSE)
+}
