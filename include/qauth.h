@@ -897,8 +897,9 @@ int qauth_queue_fd(const qauth_queue *queue);
 
 /**
  * Runs the callbacks that wait, in order, on this thread; waits for the first one at most timeout_ms (0: not at all;
- * QAUTH_TIMEOUT_DEFAULT: as good as for ever; a signal ends the wait early). *ran_out tells how many ran; NULL if that does
- * not matter. Any thread, also in a callback. Since 0.1.0.
+ * QAUTH_TIMEOUT_DEFAULT: as good as for ever; a signal ends the wait early, and so does a token function that is to run
+ * here). *ran_out tells how many ran, such functions included; NULL if that does not matter. Any thread, also in a callback.
+ * Since 0.1.0.
  */
 qauth_code qauth_queue_run(const qauth_queue *queue,
                            uint64_t timeout_ms,
@@ -967,8 +968,9 @@ void qauth_pending_free(qauth_pending *pending);
  *
  * function never runs on a thread of the library. In a call that waits for a token it runs on the caller's thread, inside of
  * that call, whose timeout_ms it may outlast; for the asynchronous ones on the thread that runs their queue, inside of
- * qauth_queue_run. One call at a time, made by whoever of those who wait comes first. A token that is due is renewed when
- * somebody asks for one.
+ * qauth_queue_run. One call for all who wait, made by whoever of them comes first. Calls for sources that were narrowed
+ * differently may run at once, and so may a call and one that has outlasted the profile's timeout. A token that is due is
+ * renewed when somebody asks for one.
  *
  * On QAUTH_OK user_data is the library's: free_user_data (NULL if there is nothing to free) gets it once, when the source is
  * gone (qauth_engine_remove, qauth_engine_close, or the last handle) or has got another function by a later call with the

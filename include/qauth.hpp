@@ -494,8 +494,8 @@ public:
     /// Readable while callbacks wait: for poll, epoll and event loops.
     int fd() const { return qauth_queue_fd(detail::used(handle_)); }
 
-    /// Runs the callbacks that wait; waits for the first one until the time is over (none: as good as for ever). Returns how
-    /// many. The first exception that left one of them is thrown here after all have run; later ones are lost.
+    /// Runs the callbacks that wait; waits for the first one until the time is over (none: as good as for ever), or until a
+    /// token function is to run here. Returns how many ran, such functions included. The first exception that left one of them is thrown here after all have run; later ones are lost.
     std::size_t run(Timeout timeout = std::nullopt) {
         detail::Frame frame;
         std::size_t ran = 0;

@@ -62,6 +62,8 @@ pub struct TokenCall {
     pub audience: Option<String>,
     /// The same.
     pub resource: Option<String>,
+    /// Whose desk it came from.
+    desk: usize,
     /// When somebody took it up: from then on the token's life counts.
     begun: Moment,
     clock: Clock,
@@ -73,6 +75,11 @@ impl TokenCall {
     pub fn answer(self, result: Result<CustomToken>) {
         // The renewal may have ended, by its deadline or by close.
         let _ = self.reply.send((self.begun, result));
+    }
+
+    /// Whether it was laid on this desk.
+    pub(crate) fn is_of(&self, desk: &Desk) -> bool {
+        self.desk == desk.address()
     }
 
     /// The error for a function's own failure. `kind` is the name of its exception or error: the text is the host's, and may
@@ -134,6 +141,10 @@ struct Laid {
 }
 
 impl Desk {
+    fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     fn post(&self, call: TokenCall) {
         // What is left over answers nobody any more.
         self.swap_left(None);
@@ -236,6 +247,7 @@ pub(crate) async fn obtain(
             let (reply, answer) = oneshot::channel();
             let narrowing = &profile.narrowing;
             desk.post(TokenCall {
+                desk: desk.address(),
                 profile: profile.name.clone(),
                 scope: narrowing.scope.clone(),
                 audience: narrowing.audience.clone(),

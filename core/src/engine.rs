@@ -138,8 +138,9 @@ impl Engine {
     /// The source of a profile whose tokens come from a function of the host: an existing profile with grant `custom`, or
     /// one made here of these keys (`api_base_url` and the like). The last function that is given for a name counts.
     ///
-    /// Core calls it from no thread of its own: it runs where a caller waits for the token, one call at a time, and its
-    /// result or error is everybody's. So such a source is renewed `on_demand`.
+    /// Core calls it from no thread of its own: it runs where a caller waits for the token, one call for all who wait,
+    /// and its result or error is everybody's. So such a source is renewed `on_demand`. Calls for sources that were narrowed
+    /// differently may run at once, and so may a call and one that has outlasted the profile's `timeout`.
     ///
     /// ```no_run
     /// # use qauth_core::{CustomToken, Engine, TokenCall};

@@ -10,7 +10,7 @@ use crate::attach::{self, Headers};
 use crate::block::block_on;
 use crate::call::{self, Again, Answer, CallResult, Request, Response};
 use crate::completion::{self, CompletionQueue, Pending};
-use crate::custom::{self, Host, TokenFunction};
+use crate::custom::{self, Host, TokenCall, TokenFunction};
 use crate::error::{Error, Result};
 use crate::login::{self, LoggedOut, Login, LoginKind, LoginOptions};
 use crate::profile::Narrowing;
@@ -447,6 +447,11 @@ impl TokenSource {
         }
         self.source.set_function(function);
         Ok(())
+    }
+
+    /// Whether this call of a token function is to bring this source's own token.
+    pub fn waits_for(&self, call: &TokenCall) -> bool {
+        call.is_of(self.source.desk())
     }
 
     /// Runs a call on the engine's runtime, so that it needs none of the caller's; giving up ends it there too.

@@ -182,8 +182,9 @@ fn free_all() {
 ///
 /// function never runs on a thread of the library. In a call that waits for a token it runs on the caller's thread, inside of
 /// that call, whose timeout_ms it may outlast; for the asynchronous ones on the thread that runs their queue, inside of
-/// qauth_queue_run. One call at a time, made by whoever of those who wait comes first. A token that is due is renewed when
-/// somebody asks for one.
+/// qauth_queue_run. One call for all who wait, made by whoever of them comes first. Calls for sources that were narrowed
+/// differently may run at once, and so may a call and one that has outlasted the profile's timeout. A token that is due is
+/// renewed when somebody asks for one.
 ///
 /// On QAUTH_OK user_data is the library's: free_user_data (NULL if there is nothing to free) gets it once, when the source is
 /// gone (qauth_engine_remove, qauth_engine_close, or the last handle) or has got another function by a later call with the

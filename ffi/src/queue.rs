@@ -189,8 +189,9 @@ pub unsafe extern "C" fn qauth_queue_fd(queue: *const qauth_queue) -> c_int {
 }
 
 /// Runs the callbacks that wait, in order, on this thread; waits for the first one at most timeout_ms (0: not at all;
-/// QAUTH_TIMEOUT_DEFAULT: as good as for ever; a signal ends the wait early). *ran_out tells how many ran; NULL if that does
-/// not matter. Any thread, also in a callback. Since 0.1.0.
+/// QAUTH_TIMEOUT_DEFAULT: as good as for ever; a signal ends the wait early, and so does a token function that is to run
+/// here). *ran_out tells how many ran, such functions included; NULL if that does not matter. Any thread, also in a callback.
+/// Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_queue_run(
     queue: *const qauth_queue,

@@ -34,8 +34,13 @@ async function answer(promises, kept, call, request) {
     kept.failure = null
     native.callGiven(promises, call, token)
   } catch (thrown) {
-    if (thrown instanceof Nonsense) native.callRefused(promises, call, thrown.message)
-    else failed(promises, kept, call, request, thrown)
+    try {
+      if (thrown instanceof Nonsense) native.callRefused(promises, call, thrown.message)
+      else failed(promises, kept, call, request, thrown)
+    } catch {
+      // What is thrown may be a proxy that throws in turn.
+      native.callFailed(promises, call, 'an object')
+    }
   }
 }
 
@@ -80,7 +85,7 @@ function className(thrown) {
   if (typeof thrown !== 'object' || thrown === null) return check.kind(thrown)
   try {
     const { name } = thrown.constructor
-    if (/^[\w$]{1,64}$/.test(name)) return name
+    if (typeof name === 'string' && /^[\w$]{1,64}$/.test(name)) return name
   } catch {}
   return 'an object'
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 
 use napi::Result;
@@ -16,6 +16,8 @@ use napi_derive::napi;
 use qauth_core::{
     CustomToken, Engine, Error, ErrorCode, Secret, TokenCall, TokenFunction, TokenSource, duration_argument,
 };
+
+use serde_json::{Map, Value};
 
 use crate::convert::{fallible, object};
 use crate::promises::{Promises, Wake};
@@ -38,8 +40,25 @@ impl Drop for Given {
     }
 }
 
-/// Those of the engine that all environments share, by name and options; every other engine belongs to one environment.
-static SHARED: Mutex<BTreeMap<(String, String), Functions>> = Mutex::new(BTreeMap::new());
+/// Those of the engine that all environments share, by name and options, as long as their source lives; every other engine
+/// belongs to one environment.
+static SHARED: Mutex<BTreeMap<(String, String), WeakFunctions>> = Mutex::new(BTreeMap::new());
+
+type WeakFunctions = Weak<Mutex<Vec<Given>>>;
+
+/// The functions of the shared engine's source of this name, with these options in whatever order.
+fn shared_functions(name: &str, options: &Map<String, Value>) -> Functions {
+    let sorted: BTreeMap<&String, &Value> = options.iter().collect();
+    let key = (name.to_owned(), serde_json::to_string(&sorted).unwrap_or_default());
+    let mut shared = lock(&SHARED);
+    shared.retain(|_, functions| functions.strong_count() > 0);
+    if let Some(functions) = shared.get(&key).and_then(Weak::upgrade) {
+        return Functions(functions);
+    }
+    let functions = Functions::default();
+    shared.insert(key, Arc::downgrade(&functions.0));
+    functions
+}
 
 /// Locked before the `Wake` of an environment, never while one is locked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -89,10 +108,7 @@ pub(crate) fn engine_custom_source(
     let options = object("options", &options)?;
     fallible(|| {
         let functions = match shared {
-            true => {
-                let key = (name.clone(), serde_json::Value::Object(options.clone()).to_string());
-                lock(&SHARED).entry(key).or_default().clone()
-            }
+            true => shared_functions(&name, &options),
             false => Functions::default(),
         };
         // Before the source has it, so that no call finds it empty.

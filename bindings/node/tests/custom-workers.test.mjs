@@ -129,3 +129,11 @@ for (const round of [1, 2, 3]) {
     assert.match((await source.token()).accessToken, /^of-/)
   })
 }
+
+test('options in another order are the same source, whose functions stay together', async () => {
+  const main = qauth.customSource(name, () => 'of-main', { timeout: '9s', max_lifetime: '1h' })
+  const worker = start({ gives: 'of-worker', options: { max_lifetime: '1h', timeout: '9s' } })
+  assert.equal(await said(worker), 'ready')
+  await worker.ended
+  assert.equal((await main.token()).accessToken, 'of-main')
+})

@@ -125,6 +125,19 @@ test('what it throws reaches everybody who waits, by its class alone', async () 
   }
 })
 
+test('what it throws may resist being looked at', async () => {
+  const resisting = new Proxy({}, { getPrototypeOf: () => assert.fail() })
+  const Odd = class extends Error {}
+  Object.defineProperty(Odd, 'name', { value: { toString: () => 'Odd' } })
+  for (const thrown of [resisting, new Odd()]) {
+    const { source } = make(() => Promise.reject(thrown))
+    await assert.rejects(source.token(), {
+      code: 'protocol',
+      message: 'protocol: profile "vault": the token function failed: an object',
+    })
+  }
+})
+
 test('a QauthError keeps its code', async () => {
   const broken = make(() => 'two words').source
   for (const [fail, code] of [
@@ -400,7 +413,7 @@ test('a promise that can never be settled is not called for again when it is col
   assert.deepEqual({ stdout, stderr }, { stdout: 'timeout 1\n', stderr: '' })
 })
 
-test('functions are collected: replaced ones, those of engines that are gone, those of closed ones', async () => {
+test('functions are collected: replaced ones, removed ones, those of engines that are gone or closed', async () => {
   const { stdout, stderr } = await run(
     `
     const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
@@ -416,6 +429,9 @@ test('functions are collected: replaced ones, those of engines that are gone, th
         const source = engine.customSource('vault', watched(() => engine.profiles() && 'abc'))
         await source.token()
         await engine.close()
+        const shared = qauth.customSource('vault' + round, watched(() => 'abc'))
+        await shared.token()
+        qauth.Engine.shared().remove('vault' + round)
       }
       for (let index = 0; index < 50 && alive > 5; index++) { gc(); await turn() }
       console.log(alive <= 5 ? 'collected' : alive)

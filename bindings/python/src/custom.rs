@@ -84,8 +84,13 @@ fn is_interrupted() -> bool {
 
 /// Whether this thread's own loop is obtaining a token of this profile by a coroutine.
 pub(crate) fn runs_in_this_loop(py: Python<'_>, source: &qauth_core::TokenSource) -> PyResult<bool> {
-    static RUNS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    call(imported(py, &RUNS, "qauth._asyncio", "runs_here")?, (source.profile(),), None)?.is_truthy()
+    static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    for reply in call(imported(py, &RUNNING, "qauth._asyncio", "running_here")?, (), None)?.try_iter()? {
+        if reply?.cast::<Reply>()?.get().is_of(source) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The error for a call that blocks that loop.
@@ -158,6 +163,11 @@ impl TokenCall {
 pub(crate) struct Reply(Mutex<Option<qauth_core::TokenCall>>);
 
 impl Reply {
+    fn is_of(&self, source: &qauth_core::TokenSource) -> bool {
+        let call = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        call.as_ref().is_some_and(|call| source.waits_for(call))
+    }
+
     fn take(&self) -> Option<qauth_core::TokenCall> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

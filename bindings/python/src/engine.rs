@@ -93,9 +93,9 @@ impl Engine {
     /// (`api_base_url` and the like). The last function that is given for a name counts.
     ///
     /// The function takes nothing, or a `TokenCall`, and gives the access token as a str, a tuple of it and its lifetime in
-    /// seconds, or a mapping as in RFC 6749 5.1. It is called where somebody waits for the token, one call at a time, and
-    /// its exception is an error for everybody who waits. Calls that block run it in their thread; for asyncio it runs in
-    /// the loop's executor, or as a task where it is a coroutine function.
+    /// seconds, or a mapping as in RFC 6749 5.1. It is called where somebody waits for the token, one call for all who
+    /// wait (narrowed sources have calls of their own), and its exception is an error for them all. Calls that block run it
+    /// in their thread; for asyncio it runs in the loop's executor, or as a task where it is a coroutine function.
     #[pyo3(signature = (name, function, /, **options))]
     fn custom_source(
         &self,

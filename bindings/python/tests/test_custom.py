@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 import types
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -431,6 +432,54 @@ def test_a_call_that_blocks_the_loop_under_a_running_coroutine_is_told_too(engin
         return await task
 
     assert arun(main()) is source.token()
+
+
+def test_a_source_of_the_same_name_in_another_engine_may_block_a_coroutine(engine: qauth.Engine, arun: Run) -> None:
+    with qauth.Engine() as another:
+        inner = another.custom_source("p", Counted(1.5))
+
+        async def function() -> str:
+            return inner.token().access_token
+
+        assert arun(engine.custom_source("p", function).token_async()).access_token == inner.token().access_token
+
+
+def test_a_loop_without_its_executor_still_has_tokens(engine: qauth.Engine) -> None:
+    source = engine.custom_source("p", Counted())
+
+    async def main() -> qauth.Token:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, int)
+        await loop.shutdown_default_executor()
+        return await source.token_async()
+
+    assert asyncio.run(main()) is source.token()
+
+
+def test_an_exception_that_nobody_waits_for_any_more_is_let_go(engine: qauth.Engine, arun: Run) -> None:
+    class VaultError(Exception):
+        pass
+
+    gone: list[weakref.ref[VaultError]] = []
+    go_on = threading.Event()
+
+    def function() -> str:
+        go_on.wait(20)
+        error = VaultError(TOKEN)
+        gone.append(weakref.ref(error))
+        raise error
+
+    source = engine.custom_source("p", function)
+
+    async def main() -> None:
+        with pytest.raises(qauth.TimeoutError):
+            await source.token_async(timeout=0.2)
+        go_on.set()
+        while not gone or gone[0]():
+            await asyncio.sleep(0.01)
+            gc.collect()
+
+    arun(asyncio.wait_for(main(), 20))
 
 
 def test_a_call_that_blocks_the_loop_takes_a_plain_function_up_itself(engine: qauth.Engine, arun: Run) -> None:

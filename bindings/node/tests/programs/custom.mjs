@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { parentPort, threadId, workerData } from 'node:worker_threads'
 
-const { app, name, gives, after, asks, busy, stays } = workerData
+const { app, name, gives, after, asks, busy, stays, options } = workerData
 const qauth = createRequire(join(app, 'package.json'))('qauth')
 const give = () => {
   parentPort.postMessage('called')
@@ -13,7 +13,7 @@ const give = () => {
   if (after === undefined) return token
   return new Promise((resolve) => after !== null && setTimeout(resolve, after, token))
 }
-const source = gives ? qauth.customSource(name, give) : qauth.source(name)
+const source = gives ? qauth.customSource(name, give, options) : qauth.source(name)
 if (stays) setInterval(() => {}, 60_000)
 const calls = Array.from({ length: asks ?? 0 }, () => source.token())
 parentPort.postMessage('ready')

@@ -97,8 +97,8 @@ def custom_source(name: str, function: _TokenFunction, /, **options: Any) -> Tok
 
         source = qauth.custom_source("vault", token, api_base_url="https://api.example.com")
 
-    The function may also take nothing. It is called where somebody waits for the token, one call at a time; whatever it
-    raises is an error for everybody who waits. Calls that block run it in their thread. For asyncio it runs in the
-    loop's executor, or as a task where it is a coroutine function.
+    The function may also take nothing. It is called where somebody waits for the token, one call for all who wait
+    (narrowed sources have calls of their own); whatever it raises is an error for them all. Calls that block run it in
+    their thread. For asyncio it runs in the loop's executor, or as a task where it is a coroutine function.
     """
     return Engine.shared().custom_source(name, function, **options)

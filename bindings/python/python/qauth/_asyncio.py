@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import asyncio
     from typing import Any
 
-    from ._qauth import Call, Engine
+    from ._qauth import Call, Engine, Reply
 
 # This module is imported with the package: the child of a fork that falls into an import by another thread can never
 # import that module. asyncio is imported by those who run a loop.
@@ -31,8 +31,8 @@ class Calls:
         self.pid = os.getpid()
         self.queue = Queue()
         self.waiting: set[asyncio.Future[Any]] = set()
-        # Token functions that run here, with their profiles; the loop itself holds its tasks weakly.
-        self.tasks: dict[asyncio.Task[None], str] = {}
+        # Token functions that run here, with what they are to answer; the loop itself holds its tasks weakly.
+        self.tasks: dict[asyncio.Task[None], Reply] = {}
         # The exceptions of those that failed, by profile, for as long as somebody waits.
         self.causes: dict[str | None, BaseException] = {}
         loop.add_reader(self.queue.fileno(), self.settle)
@@ -40,9 +40,9 @@ class Calls:
     def settle(self) -> None:
         self.queue.run()
 
-    def keep(self, task: asyncio.Task[None], profile: str) -> None:
+    def keep(self, task: asyncio.Task[None], reply: Reply) -> None:
         """Until it is done."""
-        self.tasks[task] = profile
+        self.tasks[task] = reply
         known = ref(self)
 
         def done(task: asyncio.Task[None]) -> None:
@@ -54,6 +54,11 @@ class Calls:
                 task.exception()
 
         task.add_done_callback(done)
+
+    def note(self, profile: str, cause: BaseException) -> None:
+        """The exception of a token function, for those who wait."""
+        if self.waiting:
+            self.causes[profile] = cause
 
     def explain(self, error: Error) -> None:
         """Names the exception of a token function as the error's cause, if it is that."""
@@ -76,13 +81,13 @@ def calls_of(loop: asyncio.AbstractEventLoop) -> Calls:
     return calls
 
 
-def runs_here(profile: str) -> bool:
-    """Whether the loop that runs in this thread is obtaining a token of this profile by a coroutine."""
+def running_here() -> list[Reply]:
+    """What coroutines of the loop that runs in this thread are to answer."""
     asyncio = sys.modules.get("asyncio")
     loop = asyncio._get_running_loop() if asyncio else None
     known = _loops.get(loop) if loop else None
     calls = known() if known else None
-    return calls is not None and profile in calls.tasks.values()
+    return list(calls.tasks.values()) if calls else []
 
 
 async def result(call: Call) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import ref
+
 from ._asyncio import Calls, calls_of
 from ._errors import InvalidArgumentError
 
@@ -84,7 +86,7 @@ class Function:
             # They have all given up, maybe because the loop is about to end.
             reply.give_back()
         elif self._is_async:
-            calls.keep(loop.create_task(self._awaited(call, reply)), call.profile)
+            calls.keep(loop.create_task(self._awaited(call, reply)), reply)
         else:
             self._start_in_executor(loop, calls, call, reply)
 
@@ -101,7 +103,7 @@ class Function:
                 reply.fail(error)
             raise
         except Exception as error:
-            calls_of(asyncio.get_running_loop()).causes[call.profile] = error
+            calls_of(asyncio.get_running_loop()).note(call.profile, error)
             reply.fail(error)
         except BaseException:
             # Ends the loop.
@@ -111,8 +113,13 @@ class Function:
             self._give(reply, given)
 
     def _start_in_executor(self, loop: asyncio.AbstractEventLoop, calls: Calls, call: TokenCall, reply: Reply) -> None:
-        held, causes = [reply], calls.causes
-        del reply
+        held, known = [reply], ref(calls)
+        del reply, calls
+
+        def note(error: BaseException) -> None:
+            left = known()
+            if left is not None:
+                left.note(call.profile, error)
 
         def work() -> None:
             try:
@@ -122,12 +129,23 @@ class Function:
             try:
                 given = self._call(call)
             except BaseException as error:
-                causes[call.profile] = error
+                try:  # noqa: SIM105 (contextlib would be imported for this alone)
+                    # Before the answer, which comes through the loop too.
+                    loop.call_soon_threadsafe(note, error)
+                except RuntimeError:
+                    # The loop is closed: there is nobody to tell.
+                    pass
                 reply.fail(error)
             else:
                 self._give(reply, given)
 
-        loop.run_in_executor(None, work)
+        try:
+            loop.run_in_executor(None, work)
+        except RuntimeError:
+            # It was shut down before the loop.
+            import threading
+
+            threading.Thread(target=work, daemon=True).start()
         loop.call_later(_EXECUTOR_LIMIT, held.clear)
 
     def _give(self, reply: Reply, given: Any) -> None:

@@ -62,9 +62,10 @@ class Engine:
         """A source whose tokens come from ``function``: a profile with grant "custom", or one made of the keywords.
 
         The function takes nothing, or a TokenCall, and gives the access token as a str, a tuple of it and its lifetime
-        in seconds, or a mapping as in RFC 6749 5.1. It is called where somebody waits for the token, one call at a
-        time, and its exception is an error for everybody who waits. Calls that block run it in their thread; for
-        asyncio it runs in the loop's executor, or as a task where it is a coroutine function.
+        in seconds, or a mapping as in RFC 6749 5.1. It is called where somebody waits for the token, one call for
+        all who wait (narrowed sources have calls of their own), and its exception is an error for them all. Calls that
+        block run it in their thread; for asyncio it runs in the loop's executor, or as a task where it is a coroutine
+        function.
         """
     def remove(self, name: str, /) -> bool:
         """Forgets a profile's source: its handles raise ClosedError. Returns whether there was one."""
