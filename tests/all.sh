@@ -58,6 +58,7 @@ suite ruff make --no-print-directory ruff
 suite clippy cargo clippy --workspace --all-targets -- -D warnings
 suite build cargo build --workspace
 suite core cargo test -p qauth-core --features schema
+suite model cargo test -p qauth-model
 suite sim cargo test -p qauth-sim
 suite header cargo test -p qauth-ffi --test header
 suite ffi cargo test -p qauth-ffi

@@ -3,8 +3,8 @@
 mod change;
 mod flight;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -17,6 +17,7 @@ use crate::custom::{Desk, TokenFunction};
 use crate::dpop::DpopKey;
 use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::ForkCell;
+use crate::life::{self, Flight, Lent, Life};
 use crate::profile::{Narrowing, Profile};
 use crate::random::{random_hex, random_unit};
 use crate::refresh::{Pause, PauseKind};
@@ -30,26 +31,21 @@ const STALE_WAIT: Duration = Duration::from_secs(1);
 /// What everybody who waits for a renewal gets: the winner's token or its error.
 pub(crate) type Outcome = Result<Arc<Published>>;
 pub(crate) type FlightWatch = watch::Receiver<Option<Outcome>>;
+type Locked<'a> = life::Locked<'a, Published, FlightWatch, Pause>;
 
 /// The live object of one profile.
 pub(crate) struct Source {
     pub(crate) core: Arc<Core>,
     profile: ArcSwap<Profile>,
-    /// Empty before the first token and after an invalidation or close: a tombstone is an absent record.
-    published: ArcSwapOption<Published>,
-    /// Only tokens with a larger generation count as new. A child of fork goes on from its parent's, so that within one
-    /// process a generation names one token of this source. Changed under the lock.
-    floor: AtomicU64,
+    life: Life<Published, FlightWatch, Pause>,
     local: ForkCell<Local>,
     companion_headers: AtomicBool,
     /// The host's own, for grant `custom`; boxed once more, since what is swapped is one word.
     function: ArcSwapOption<Arc<dyn TokenFunction>>,
-    closed: AtomicBool,
 }
 
 /// What belongs to this process alone.
 struct Local {
-    state: Mutex<State>,
     /// Held by a renewal to its very end: the next one starts when the store is written and the lease given back, though
     /// its waiters are told earlier.
     turn: tokio::sync::Mutex<()>,
@@ -59,21 +55,6 @@ struct Local {
     desk: Desk,
     /// 0.8 to 1.0, drawn per process: the children of one parent do not renew in one instant.
     spread: f64,
-}
-
-/// What the slow path needs to know. One lock, held for decisions only, never across a wait.
-#[derive(Default)]
-pub(crate) struct State {
-    flight: Option<FlightWatch>,
-    /// Rises with invalidate, update and close: a renewal begun before does not publish over them.
-    epoch: u64,
-    /// The renewal to come answers a rejection by the API.
-    rejected: bool,
-    /// Tokens rejected in a row before they had lived a minute.
-    rejections: u32,
-    /// The next renewal clears what the store remembers of failures.
-    forget: bool,
-    pause: Option<Pause>,
 }
 
 enum Step {
@@ -108,11 +89,9 @@ impl Source {
         Arc::new(Source {
             companion_headers: AtomicBool::new(attach::check_single_header(&profile).is_err()),
             profile: ArcSwap::from_pointee(profile.named(core.store.naming_key())),
-            published: ArcSwapOption::empty(),
-            floor: AtomicU64::new(0),
+            life: Life::new(),
             local: ForkCell::new(),
             function: ArcSwapOption::empty(),
-            closed: AtomicBool::new(false),
             core,
         })
     }
@@ -129,14 +108,14 @@ impl Source {
 
     /// The key that the token of this generation is bound to, while that is the current one.
     pub(crate) fn dpop_key(&self, generation: u64) -> Option<DpopKey> {
-        let published = self.published.load();
+        let published = self.life.published();
         published.as_ref().filter(|published| published.generation == generation)?.dpop.clone()
     }
 
     /// The hot path: one pointer, two clock reads, no lock and no allocation.
     #[inline(always)]
     pub(crate) fn hot(&self) -> Option<Guard<Option<Arc<Published>>>> {
-        let guard = self.published.load();
+        let guard = self.life.published();
         let published = guard.as_ref()?;
         if self.core.clock.hot_passed(&published.hot) {
             return None;
@@ -252,8 +231,8 @@ impl Source {
             return Err(Error::closed());
         }
         let now = self.core.clock.now();
-        let mut state = self.lock();
-        let current = self.published.load_full().filter(|current| current.valid(&now));
+        let mut state = self.life.lock();
+        let current = state.current().filter(|current| current.valid(&now));
         if let Some(pause) = &state.pause
             && pause.until.passed(&now)
             && pause.kind != PauseKind::Final
@@ -305,7 +284,7 @@ impl Source {
     }
 
     fn is_published(&self, published: &Arc<Published>) -> bool {
-        self.published.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, published))
+        self.life.published().as_ref().is_some_and(|current| Arc::ptr_eq(current, published))
     }
 
     pub(crate) fn narrowed(&self, narrowing: Narrowing) -> Result<Arc<Source>> {
@@ -333,26 +312,17 @@ impl Source {
 
     /// Ends serving; calls get `closed` from now on.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        // The host's own is let go of here, not whenever the map of sources drops what was removed; before any lock.
+        self.life.close();
+        // The host's own is let go of here, not whenever the map of sources drops what was removed; with no lock held.
         self.function.store(None);
-        let mut state = self.lock();
-        state.epoch += 1;
-        self.published.store(None);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire) || self.core.is_closed()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics between the changes of one decision, so a poisoned state is a whole one.
-        self.local().state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.life.is_closed() || self.core.is_closed()
     }
 
     fn local(&self) -> &Local {
         self.local.get_or_init(|| Local {
-            state: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             owner: Owner(random_hex(16)),
             desk: Desk::default(),
@@ -362,19 +332,15 @@ impl Source {
     }
 }
 
-impl State {
-    /// Nothing that was remembered counts, and no renewal that has begun publishes over what comes now.
-    fn start_over(&mut self) {
-        self.epoch += 1;
-        self.rejected = false;
-        self.rejections = 0;
-        self.forget = false;
-        self.pause = None;
+impl Lent for Published {
+    fn generation(&self) -> u64 {
+        self.generation
     }
+}
 
-    /// The renewal under way, if it is alive: one that panicked, or met a runtime that was shutting down, has no sender.
-    fn flight(&self) -> Option<&FlightWatch> {
-        self.flight.as_ref().filter(|flight| flight.has_changed().is_ok())
+impl Flight for FlightWatch {
+    fn alive(&self) -> bool {
+        self.has_changed().is_ok()
     }
 }
 

@@ -30,16 +30,12 @@ impl Source {
     /// The API rejected the token of this generation. Acts only if that is still the current one.
     pub(crate) fn invalidate(&self, generation: u64, access_token: Option<&str>) -> bool {
         let now = self.core.clock.now();
-        let mut state = self.lock();
+        let mut state = self.life.lock();
         // The number alone could be another source's.
-        let rejected = |current: &Arc<Published>| {
+        let rejected = state.invalidate(|current| {
             current.generation == generation && access_token.is_none_or(|token| token == current.access_token())
-        };
-        let Some(current) = self.published.load_full().filter(rejected) else { return false };
-        self.published.store(None);
-        state.epoch += 1;
-        self.floor.fetch_max(generation, Ordering::Relaxed);
-        state.rejected = true;
+        });
+        let Some(current) = rejected else { return false };
         let profile = self.profile.load();
         if profile.grant == GrantKind::Static {
             let error = Error::new(
@@ -68,31 +64,23 @@ impl Source {
 
     /// Forgets remembered failures and pauses, here and in the store.
     pub(crate) fn reset(&self) {
-        let mut state = self.lock();
-        state.pause = None;
-        state.rejections = 0;
-        state.forget = true;
+        self.life.lock().reset();
     }
 
     /// A person has signed in: this token is the current one, and nothing that was remembered before counts any more.
     pub(crate) fn adopt(self: &Arc<Self>, published: &Arc<Published>) -> Result<()> {
-        let mut state = self.lock();
-        if self.is_closed() {
-            return Err(Error::closed());
+        match !self.is_closed() && self.life.lock().replace(Some(published)) {
+            true => {
+                self.schedule(published);
+                Ok(())
+            }
+            false => Err(Error::closed()),
         }
-        self.floor.fetch_max(published.generation, Ordering::Relaxed);
-        state.start_over();
-        self.published.store(Some(published.clone()));
-        drop(state);
-        self.schedule(published);
-        Ok(())
     }
 
     /// A person has signed out: no token is served until a new one is obtained.
     pub(crate) fn forget(&self) {
-        let mut state = self.lock();
-        state.start_over();
-        self.published.store(None);
+        self.life.lock().replace(None);
     }
 
     /// The renewal under way is at its end, and none begins while this is held.
@@ -108,7 +96,7 @@ impl Source {
 
     /// The token that is published now.
     pub(crate) fn current(&self) -> Option<Arc<Published>> {
-        self.published.load_full()
+        self.life.current()
     }
 
     /// Reads the profile's files again, changed or not; what cannot be read changes nothing.
@@ -116,7 +104,7 @@ impl Source {
         let seen = self.profile();
         let Ok(profile) = seen.reread() else { return };
         let profile = Arc::new(profile.named(self.core.store.naming_key()));
-        let _state = self.lock();
+        let _state = self.life.lock();
         // Changed meanwhile: what is there now was made later.
         self.swap_profile(&seen, profile);
     }
@@ -126,12 +114,9 @@ impl Source {
         loop {
             let seen = self.profile();
             let updated = Arc::new(seen.updated(changes)?.named(self.core.store.naming_key()));
-            let mut state = self.lock();
+            let mut state = self.life.lock();
             if self.swap_profile(&seen, updated) {
-                self.published.store(None);
-                state.epoch += 1;
-                state.pause = None;
-                state.rejections = 0;
+                state.update();
                 return Ok(());
             }
         }
@@ -154,7 +139,7 @@ impl Source {
         let Some(profile) = seen.with_changed_files() else { return false };
         let other = profile.fingerprint != seen.fingerprint;
         let profile = Arc::new(profile.named(self.core.store.naming_key()));
-        let mut state = self.lock();
+        let mut state = self.life.lock();
         // Changed meanwhile: what is there now was made later.
         if self.swap_profile(&seen, profile) && other {
             state.pause = None;

@@ -2,13 +2,12 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 use tokio::sync::watch;
 
-use super::{FlightWatch, Outcome, Source, State};
+use super::{FlightWatch, Locked, Outcome, Source};
 use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Mode;
 use crate::refresh::{Brief, Pause, PauseKind, Renewal};
@@ -22,15 +21,13 @@ const ROUNDS: u32 = 3;
 
 impl Source {
     /// The renewal under way, or a new one. It runs on the engine's runtime and outlives every caller's giving up.
-    pub(super) fn flight(self: &Arc<Self>, state: &mut State) -> Result<FlightWatch> {
-        if let Some(flight) = state.flight() {
-            return Ok(flight.clone());
-        }
-        let running = self.core.running()?;
-        let (sender, flight) = watch::channel(None);
-        state.flight = Some(flight.clone());
-        running.handle.spawn(self.clone().renew(sender));
-        Ok(flight)
+    pub(super) fn flight(self: &Arc<Self>, state: &mut Locked<'_>) -> Result<FlightWatch> {
+        state.fly(|| {
+            let running = self.core.running()?;
+            let (sender, flight) = watch::channel(None);
+            running.handle.spawn(self.clone().renew(sender));
+            Ok(flight)
+        })
     }
 
     /// One flight. A panic in it drops the sender, which wakes the waiters and frees the slot (fault 55).
@@ -40,7 +37,7 @@ impl Source {
         let tell = |outcome: Outcome| drop(sender.send_replace(Some(outcome)));
         // Frees the slot, which is ours until a token is published.
         let fail = |error: Error| {
-            self.lock().flight = None;
+            self.life.lock().fail();
             tell(Err(error));
         };
         for round in 1.. {
@@ -49,9 +46,10 @@ impl Source {
                 let source = self.clone();
                 let _ = tokio::task::spawn_blocking(move || source.reread_files()).await;
             }
+            let (epoch, brief) = self.brief();
+            // After the round has begun: a token of a secret that is replaced from here on is not published.
             let profile = self.profile();
             let about = |error: Error| error.about(&profile.name, profile.provider.name());
-            let (epoch, brief) = self.brief();
             let desk = self.has_function().then(|| self.desk());
             let renewal = Renewal::new(&self.core, &profile, desk, brief);
             match renewal.run().await {
@@ -99,39 +97,30 @@ impl Source {
 
     /// The token that is published now, for masking what a server says.
     fn lent(&self) -> Option<Secret> {
-        self.published.load().as_ref().map(|published| Secret::new(published.access_token()))
+        self.life.published().as_ref().map(|published| Secret::new(published.access_token()))
     }
 
     /// What a renewal starts from, and the epoch in which it does.
     pub(crate) fn brief(&self) -> (u64, Brief) {
-        let mut state = self.lock();
-        let published = self.published.load();
-        let generation = published.as_ref().map_or(0, |published| published.generation);
+        let round = self.life.lock().begin();
         let brief = Brief {
-            floor: self.floor.load(Ordering::Relaxed).max(generation),
-            rejected: std::mem::take(&mut state.rejected),
-            forget: std::mem::take(&mut state.forget),
+            floor: round.floor,
+            rejected: round.rejected,
+            forget: round.forget,
             spread: self.local().spread,
             owner: self.local().owner.clone(),
             lent: self.lent(),
         };
-        (state.epoch, brief)
+        (round.epoch, brief)
     }
 
-    /// Publishes, unless the source was invalidated, updated or closed since `epoch`; then later tokens only count.
+    /// Publishes, unless the source was invalidated, updated or closed since `epoch`.
     fn publish(self: &Arc<Self>, published: &Arc<Published>, epoch: u64) -> bool {
-        let mut state = self.lock();
-        self.floor.fetch_max(published.generation, Ordering::Relaxed);
-        if state.epoch != epoch || self.is_closed() {
-            return false;
+        let fits = !self.core.is_closed() && self.life.lock().publish(published, epoch);
+        if fits {
+            self.schedule(published);
         }
-        state.pause = None;
-        // In one step: whoever rejects this token from here on must not be sent to the flight that brought it.
-        state.flight = None;
-        self.published.store(Some(published.clone()));
-        drop(state);
-        self.schedule(published);
-        true
+        fits
     }
 
     /// Sets the timer for the renewal of what was published.
@@ -146,26 +135,25 @@ impl Source {
 
     /// Remembers a failure, unless something happened since `epoch` that makes it outdated.
     fn remember(self: &Arc<Self>, pause: Pause, epoch: u64) -> bool {
-        let mut state = self.lock();
-        if state.epoch != epoch || state.forget {
-            return false;
-        }
-        if pause.kind == PauseKind::Transient
-            && self.published.load().is_some()
+        let (until, transient) = (pause.until, pause.kind == PauseKind::Transient);
+        let mut state = self.life.lock();
+        let fits = state.remember(pause, epoch);
+        if fits
+            && transient
+            && state.current().is_some()
             && self.profile.load().mode != Mode::OnDemand
             && let Ok(running) = self.core.running()
         {
-            running.schedule.add(&pause.until, self.timed());
+            running.schedule.add(&until, self.timed());
         }
-        state.pause = Some(pause);
-        true
+        fits
     }
 
     fn due(self: &Arc<Self>) -> Option<FlightWatch> {
         let now = self.core.clock.now();
-        let mut state = self.lock();
+        let mut state = self.life.lock();
         let mode = self.profile.load().mode;
-        let current = self.published.load_full()?;
+        let current = state.current()?;
         let wanted = mode == Mode::Always || (mode == Mode::Background && current.was_used());
         let held_back =
             state.pause.as_ref().is_some_and(|pause| pause.kind == PauseKind::Final || !pause.until.passed(&now));
