@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use crate::block::block_on_until;
+use crate::completion::CompletionQueue;
 use crate::config::{Config, Discovery, ProfileInput, Trust, check_profile_name, read_provider_file};
 use crate::custom::TokenFunction;
 use crate::duration;
 use crate::error::{Error, Result};
+use crate::events::{Event, EventLog, Subscription};
+use crate::metrics::Metrics;
 use crate::profile::Profile;
 use crate::provider::Provider;
 use crate::registry::{Registry, SourceKey};
@@ -232,6 +235,24 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Hears of what happens to tokens: `handler` runs on the host's thread that runs `queue`, with no lock held, and may use
+    /// this engine. Up to 1,000 events wait; more are dropped, and the next one says how many. In a child of fork it hears
+    /// nothing.
+    pub fn on_event(&self, queue: &CompletionQueue, handler: impl Fn(&Event) + Send + Sync + 'static) -> Subscription {
+        self.0.registry.core.events.subscribe(queue, handler)
+    }
+
+    /// Puts events into `log` for a host that takes them when it pleases, in a child of fork too. The first log that is given
+    /// counts.
+    pub fn log_to(&self, log: &'static EventLog) {
+        self.0.registry.core.events.log_to(log);
+    }
+
+    /// Counters and durations as they are now. A profile that is removed, or whose sources were all let go of, counts anew.
+    pub fn metrics(&self) -> Metrics {
+        self.0.registry.metrics()
     }
 
     /// Ends the engine: callers that wait and all later calls get `closed`. Joins its threads within 1 s, or 2 s when an

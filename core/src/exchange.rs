@@ -174,10 +174,12 @@ impl Exchange<'_> {
         }
         http.timeout = Some(self.deadline.left(&at));
         let transport = self.core.transport().map_err(not_sent)?;
+        self.core.tallies.of(&self.profile.name, self.profile.provider.name()).count_request();
         let response = transport.send(http).await.map_err(|fault| Refusal {
             verdict: if fault.sent { Verdict::Unknown } else { Verdict::NotSent },
             error: Error::new(fault.code, fault.message),
         })?;
+        self.core.notice_clock(self.profile, &response.headers, &at);
         Ok(Sent { response, url, at })
     }
 }

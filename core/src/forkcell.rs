@@ -82,6 +82,12 @@ impl<T> ForkCell<T> {
     }
 }
 
+impl<T> Default for ForkCell<T> {
+    fn default() -> ForkCell<T> {
+        ForkCell::new()
+    }
+}
+
 impl<T> Drop for ForkCell<T> {
     fn drop(&mut self) {
         let current = *self.current.get_mut();

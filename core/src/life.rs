@@ -109,6 +109,11 @@ impl<T: Lent, F: Flight, P> Locked<'_, T, F, P> {
         self.life.current()
     }
 
+    /// The largest generation that there has been.
+    pub(crate) fn floor(&self) -> u64 {
+        self.life.floor.load(Ordering::Relaxed)
+    }
+
     /// The renewal under way, if it is alive.
     pub(crate) fn flight(&self) -> Option<&F> {
         self.flight.as_ref().filter(|flight| flight.alive())
@@ -129,7 +134,7 @@ impl<T: Lent, F: Flight, P> Locked<'_, T, F, P> {
         let generation = self.current().map_or(0, |current| current.generation());
         Round {
             epoch: self.epoch,
-            floor: self.life.floor.load(Ordering::Relaxed).max(generation),
+            floor: self.floor().max(generation),
             rejected: std::mem::take(&mut self.rejected),
             forget: std::mem::take(&mut self.forget),
         }

@@ -44,6 +44,8 @@ pub(crate) struct Failure {
 /// A token, from the server or from a sibling.
 pub(crate) struct Obtained {
     pub(crate) published: Arc<Published>,
+    /// A sibling had obtained it.
+    pub(crate) adopted: bool,
     /// What is still to be written, after publishing.
     behind: Option<(u64, Arc<Record>)>,
 }
@@ -146,7 +148,7 @@ impl<'a> Renewal<'a> {
             extras: serde_json::Map::new(),
         };
         let published = self.publishable(&issued, self.brief.floor + 1, &now, None, None)?;
-        Ok(Obtained { published, behind: None })
+        Ok(Obtained { published, adopted: false, behind: None })
     }
 
     /// Waits for the lease; a sibling that holds it may bring the token meanwhile.
@@ -422,7 +424,10 @@ impl<'a> Renewal<'a> {
         let published = self.publishable(&issued, generation, &sent, record.token.as_ref(), dpop);
         if !self.durable_first() {
             return match published {
-                Ok(published) => Ok(Obtained { published, behind: Some((record.generation, Arc::new(renewed))) }),
+                Ok(published) => {
+                    let behind = Some((record.generation, Arc::new(renewed)));
+                    Ok(Obtained { published, adopted: false, behind })
+                }
                 // The token cannot be used, but the refresh token that came with it can.
                 Err(failure) => {
                     self.write(record, renewed).await?;
@@ -449,7 +454,7 @@ impl<'a> Renewal<'a> {
                 tracing::error!(profile = %self.profile.name, error = %failure.error, "the renewed token could not be stored");
             }
         }
-        Ok(Obtained { published: published?, behind: None })
+        Ok(Obtained { published: published?, adopted: false, behind: None })
     }
 
     fn publishable(
@@ -503,7 +508,7 @@ impl<'a> Renewal<'a> {
         let affixes = attach::affixes(self.profile);
         let published = Published::new(&token.issued, affixes, token.generation, sent, windows, &self.core.clock);
         let published = published.bound_to(dpop.as_ref());
-        Some(Obtained { published: Arc::new(published), behind: None })
+        Some(Obtained { published: Arc::new(published), adopted: true, behind: None })
     }
 
     fn has_dpop_key(&self, record: &Record) -> bool {

@@ -6,6 +6,7 @@ use ring::digest;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 use crate::profile::{Narrowing, Profile};
 use crate::runtime::Core;
 use crate::source::Source;
@@ -68,7 +69,12 @@ impl Registry {
         let sources = self.sources.pin();
         let keys: Vec<SourceKey> = sources.keys().filter(|key| key.name == name).cloned().collect();
         let removed = keys.iter().filter_map(|key| sources.remove(key)).inspect(|source| source.close()).count();
+        self.core.tallies.forget(name);
         removed > 0
+    }
+
+    pub(crate) fn metrics(&self) -> Metrics {
+        self.core.tallies.snapshot(self.sources.len())
     }
 
     pub(crate) fn close(&self) {

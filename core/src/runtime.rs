@@ -13,7 +13,9 @@ use crate::config::TransportOptions;
 use crate::discovery::Descriptions;
 use crate::dpop::Nonces;
 use crate::error::{Error, ErrorCode, Result};
+use crate::events::Events;
 use crate::forkcell::{self, ForkCell};
+use crate::metrics::Tallies;
 use crate::schedule::Schedule;
 use crate::store::Store;
 use crate::transport::Transport;
@@ -30,6 +32,8 @@ pub(crate) struct Core {
     pub(crate) max_answer: usize,
     pub(crate) descriptions: Descriptions,
     pub(crate) nonces: Nonces,
+    pub(crate) events: Events,
+    pub(crate) tallies: Tallies,
     transport: ForkCell<Transport>,
     transport_options: TransportOptions,
     running: ForkCell<Running>,
@@ -69,6 +73,8 @@ impl Core {
             max_answer,
             descriptions: Descriptions::default(),
             nonces: Nonces::default(),
+            events: Events::default(),
+            tallies: Tallies::default(),
             transport: ForkCell::new(),
             transport_options: transport,
             running: ForkCell::new(),

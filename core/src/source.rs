@@ -2,6 +2,7 @@
 
 mod change;
 mod flight;
+mod report;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::sync::watch;
 
+use self::report::Cause;
 use crate::attach;
 use crate::block::block_on_until;
 use crate::clock::{Clock, Deadline};
@@ -42,6 +44,8 @@ pub(crate) struct Source {
     companion_headers: AtomicBool,
     /// The host's own, for grant `custom`; boxed once more, since what is swapped is one word.
     function: ArcSwapOption<Arc<dyn TokenFunction>>,
+    /// Whoever listens knows that the token cannot be renewed.
+    told_of_failing: AtomicBool,
 }
 
 /// What belongs to this process alone.
@@ -59,6 +63,8 @@ struct Local {
 
 enum Step {
     Serve(Arc<Published>),
+    /// The same, in a pause after this failure of its renewal.
+    ServeMeanwhile(Arc<Published>, Error),
     /// Wait for the flight; where a valid token is named, for a moment only.
     Join(FlightWatch, Option<Arc<Published>>),
     /// Nothing is tried before this moment; the error is for those who cannot wait so long.
@@ -92,6 +98,7 @@ impl Source {
             life: Life::new(),
             local: ForkCell::new(),
             function: ArcSwapOption::empty(),
+            told_of_failing: AtomicBool::new(false),
             core,
         })
     }
@@ -131,6 +138,10 @@ impl Source {
         loop {
             match self.step(limit, renewed)? {
                 Step::Serve(published) => return Ok(published),
+                Step::ServeMeanwhile(published, error) => {
+                    self.report_serving(&published, &error);
+                    return Ok(published);
+                }
                 // What is remembered belongs to the old secret.
                 Step::Fail(_) | Step::Wait(..) if self.reread_within(limit).await => {}
                 Step::Fail(error) => return Err(error),
@@ -156,7 +167,12 @@ impl Source {
                             renewals += 1;
                         }
                         // While a token is valid no failure of its renewal reaches a caller, unless it was taken back.
-                        (_, Some(valid)) if valid.valid(&now) && self.is_published(&valid) => return Ok(valid),
+                        (outcome, Some(valid)) if valid.valid(&now) && self.is_published(&valid) => {
+                            if let Some(Err(error)) = outcome {
+                                self.report_serving(&valid, &error);
+                            }
+                            return Ok(valid);
+                        }
                         (None, Some(_)) if limit.until.is_some_and(|until| Instant::now() < until) => {}
                         (Some(Err(error)), _) => return Err(error),
                         (None, _) => return Err(self.too_late(limit)),
@@ -239,17 +255,25 @@ impl Source {
         {
             state.pause = None;
         }
+        let cause = match (&current, state.floor()) {
+            (Some(_), _) => Cause::MinRemaining,
+            (None, 0) => Cause::FirstUse,
+            (None, _) => Cause::Expired,
+        };
         if let Some(current) = current {
             if current.left(&now).is_none_or(|left| left >= limit.min_remaining) {
                 current.mark_used();
                 let windows = &current.windows;
-                let held_back = state.pause.is_some() && state.flight().is_none();
-                if !windows.refresh_at.passed(&now) || held_back {
+                if !windows.refresh_at.passed(&now) {
                     return Ok(Step::Serve(current));
+                }
+                if let Some(pause) = state.pause.as_ref().filter(|_| state.flight().is_none()) {
+                    return Ok(Step::ServeMeanwhile(current, pause.error.clone()));
                 }
                 // On demand, `refresh_at` is `stale_at`.
                 let stale = windows.stale_at.passed(&now);
-                return Ok(match self.flight(&mut state) {
+                let cause = if stale { Cause::Stale } else { Cause::Ahead };
+                return Ok(match self.flight(&mut state, cause) {
                     Ok(flight) if stale && !renewed => Step::Join(flight, Some(current)),
                     // A renewal that cannot even start is no reason to withhold a valid token.
                     Ok(_) | Err(_) => Step::Serve(current),
@@ -280,7 +304,7 @@ impl Source {
         if limit.until.is_none() && state.flight().is_none() {
             return Ok(Step::Fail(self.too_late(limit)));
         }
-        Ok(Step::Join(self.flight(&mut state)?, None))
+        Ok(Step::Join(self.flight(&mut state, cause)?, None))
     }
 
     fn is_published(&self, published: &Arc<Published>) -> bool {

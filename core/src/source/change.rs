@@ -7,9 +7,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::Source;
+use super::report::Cause;
 use crate::attach;
 use crate::clock::Moment;
 use crate::error::{Error, ErrorCode, Result};
+use crate::events::EventKind;
 use crate::profile::Profile;
 use crate::provider::GrantKind;
 use crate::refresh::{Pause, PauseKind};
@@ -56,9 +58,11 @@ impl Source {
                 state.pause = Some(Pause { until: now.after(pause), error, kind: PauseKind::Transient });
             }
         }
-        // With no lock held: a subscriber may use this very source.
         drop(state);
-        tracing::info!(profile = %profile.name, provider = profile.provider.name(), generation, "token rejected by the API");
+        let age = now.since(&current.obtained);
+        self.core.report(&profile, EventKind::Invalidated, Cause::Rejected.name(), age, |event| {
+            event.with_generation(generation)
+        });
         true
     }
 

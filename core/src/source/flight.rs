@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use tokio::sync::watch;
 
+use super::report::Cause;
 use super::{FlightWatch, Locked, Outcome, Source};
 use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Mode;
@@ -21,17 +22,17 @@ const ROUNDS: u32 = 3;
 
 impl Source {
     /// The renewal under way, or a new one. It runs on the engine's runtime and outlives every caller's giving up.
-    pub(super) fn flight(self: &Arc<Self>, state: &mut Locked<'_>) -> Result<FlightWatch> {
+    pub(super) fn flight(self: &Arc<Self>, state: &mut Locked<'_>, cause: Cause) -> Result<FlightWatch> {
         state.fly(|| {
             let running = self.core.running()?;
             let (sender, flight) = watch::channel(None);
-            running.handle.spawn(self.clone().renew(sender));
+            running.handle.spawn(self.clone().renew(sender, cause));
             Ok(flight)
         })
     }
 
     /// One flight. A panic in it drops the sender, which wakes the waiters and frees the slot (fault 55).
-    async fn renew(self: Arc<Self>, sender: watch::Sender<Option<Outcome>>) {
+    async fn renew(self: Arc<Self>, sender: watch::Sender<Option<Outcome>>, cause: Cause) {
         // The renewal before tells its waiters first and then writes and gives its lease back: to its very end it is alone.
         let _turn = self.turn().await;
         let tell = |outcome: Outcome| drop(sender.send_replace(Some(outcome)));
@@ -41,6 +42,7 @@ impl Source {
             tell(Err(error));
         };
         for round in 1.. {
+            let start = self.core.clock.now();
             if self.profile.load().watches_files() {
                 // Reading files, or running a command again, is nothing for the thread that drives the network.
                 let source = self.clone();
@@ -50,11 +52,14 @@ impl Source {
             // After the round has begun: a token of a secret that is replaced from here on is not published.
             let profile = self.profile();
             let about = |error: Error| error.about(&profile.name, profile.provider.name());
+            let cause = if brief.rejected { Cause::Rejected } else { cause };
             let desk = self.has_function().then(|| self.desk());
             let renewal = Renewal::new(&self.core, &profile, desk, brief);
             match renewal.run().await {
                 Ok(mut obtained) => {
                     let published = obtained.published.clone();
+                    let replaced = self.life.current().is_some_and(|current| current.valid(&self.core.clock.now()));
+                    let how = (obtained.adopted, replaced);
                     let fits = self.publish(&published, epoch);
                     let mut behind = pin!(async {
                         renewal.write_behind(&mut obtained).await;
@@ -63,7 +68,7 @@ impl Source {
                     // A store that is done at once is done before the waiters wake and want this thread's processor.
                     let done = poll_fn(|context| Poll::Ready(behind.as_mut().poll(context).is_ready())).await;
                     if fits {
-                        tracing::debug!(profile = %profile.name, generation = published.generation, "token published");
+                        self.report_token(&profile, &published, how, cause, self.core.clock.now().since(&start));
                         tell(Ok(published));
                     }
                     if !done {
@@ -75,8 +80,10 @@ impl Source {
                 }
                 Err(failure) => {
                     let error = about(failure.error.clone());
-                    tracing::warn!(profile = %profile.name, code = %error.code(), "token not renewed");
+                    let took = self.core.clock.now().since(&start);
                     let pause = renewal.remember(failure, &error).await;
+                    let silence = pause.until.left(&self.core.clock.now());
+                    self.report_failure(&profile, &error, cause, took, silence);
                     let fits = self.remember(pause, epoch);
                     renewal.finish().await;
                     // A failure of the old secret is nothing to those who came after an update or reset.
@@ -160,7 +167,7 @@ impl Source {
         if self.is_closed() || !wanted || held_back || !current.windows.refresh_at.passed(&now) {
             return None;
         }
-        self.flight(&mut state).ok()
+        self.flight(&mut state, Cause::Ahead).ok()
     }
 
     fn timed(self: &Arc<Self>) -> Weak<dyn Timed> {
