@@ -157,10 +157,14 @@ impl Run<'_> {
                 }
             }
             "remove" => fields.push(step.name.as_ref().map_or(Ok("main".into()), |_| text(&step.name))?),
-            "join" | "header" | "invalidate" | "reset" | "close" | "custom_calls" => {}
+            "join" | "header" | "invalidate" | "reset" | "close" | "custom_calls" | "events" | "metrics" => {}
             _ => return Err(format!("{command:?} is no command")),
         }
-        self.send(&fields)
+        let mut reply = self.send(&fields)?;
+        if let Some(kinds) = reply.get("events").map(kinds_of).transpose()? {
+            reply.values.push(("kinds".into(), kinds));
+        }
+        Ok(reply)
     }
 
     fn send(&mut self, fields: &[String]) -> Result<Reply, String> {
@@ -182,10 +186,17 @@ impl Run<'_> {
         if let Some(token) = reply.get("access_token") {
             self.hide(token);
         }
+        let shown = shown(reply);
+        let texts: Vec<&str> = reply.values.iter().map(|(_, value)| value.as_str()).collect();
+        let found = |hidden: &[String]| hidden.iter().find(|secret| holds(&texts.join("\n"), secret)).cloned();
+        if ["events", "metrics"].iter().any(|key| reply.get(key).is_some())
+            && let Some(secret) = found(&self.hidden)
+        {
+            return Err(format!("the reply shows the secret {secret:?}: {shown}"));
+        }
         if reply.kind != "error" {
             return Ok(());
         }
-        let shown = shown(reply);
         let code = reply.get("code").unwrap_or_default();
         if !CODES.contains(&code) || reply.get("message").is_none_or(str::is_empty) {
             return Err(format!("an error needs a known code and a message: {shown}"));
@@ -193,8 +204,7 @@ impl Run<'_> {
         if !["true", "false"].contains(&reply.get("retryable").unwrap_or_default()) {
             return Err(format!("an error says whether it is retryable: {shown}"));
         }
-        let texts: Vec<&str> = reply.values.iter().map(|(_, value)| value.as_str()).collect();
-        match self.hidden.iter().find(|secret| holds(&texts.join("\n"), secret)) {
+        match found(&self.hidden) {
             Some(secret) => Err(format!("the error shows the secret {secret:?}: {shown}")),
             None => Ok(()),
         }
@@ -261,6 +271,13 @@ impl Run<'_> {
     fn filled(&self, value: &Option<Value>) -> Result<Option<Value>, String> {
         value.as_ref().map(|value| self.scope.fill(value)).transpose()
     }
+}
+
+/// The kinds of a list of events, in order.
+fn kinds_of(events: &str) -> Result<String, String> {
+    let events: Vec<Value> = serde_json::from_str(events).map_err(|error| format!("events: {error}"))?;
+    let kinds = events.iter().map(|event| event.get("kind").map(plain).unwrap_or_default());
+    Ok(kinds.collect::<Vec<_>>().join(","))
 }
 
 /// A reply for people: long values cut.

@@ -5,13 +5,13 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use qauth_core::{CustomToken, Engine, Error, ErrorCode, Request, Token, TokenCall, TokenOptions, TokenSource};
+use qauth_core::{CompletionQueue, CustomToken, Engine, Error, ErrorCode, Request, Token, TokenCall, TokenOptions, TokenSource};
 use qauth_tests::wire::{self, Reply};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 #[derive(Default)]
 struct Driver {
@@ -20,6 +20,8 @@ struct Driver {
     token: Option<Token>,
     started: Option<JoinHandle<Result<Token, Error>>>,
     custom_calls: Arc<AtomicUsize>,
+    queue: Option<CompletionQueue>,
+    events: Arc<Mutex<Vec<Value>>>,
 }
 
 fn main() {
@@ -38,7 +40,9 @@ impl Driver {
         match command.as_str() {
             "engine" => {
                 self.close();
-                self.engine = Some(Engine::from_json(argument(1))?);
+                let engine = Engine::from_json(argument(1))?;
+                self.listen(&engine)?;
+                self.engine = Some(engine);
                 return Ok(Reply::ok());
             }
             "close" => {
@@ -67,6 +71,17 @@ impl Driver {
             "custom_calls" => {
                 let count = self.custom_calls.load(Ordering::SeqCst);
                 return Ok(Reply::ok().with("count", count.to_string()));
+            }
+            "events" => {
+                // A job may add another.
+                while self.queue.as_ref().is_some_and(|queue| queue.run(Duration::ZERO) > 0) {}
+                let events = std::mem::take(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner));
+                return Ok(Reply::ok().with("events", Value::Array(events).to_string()));
+            }
+            "metrics" => {
+                let metrics = engine.metrics();
+                let reply = Reply::ok().with("metrics", metrics.to_json().to_string());
+                return Ok(reply.with("prometheus", metrics.to_prometheus()));
             }
             "advance" => engine.advance(argument(1).parse().unwrap_or(f64::NAN))?,
             "remove" => return Ok(Reply::ok().with("removed", engine.remove(argument(1)).to_string())),
@@ -143,6 +158,26 @@ impl Driver {
             .with("extras", Value::Object(token.extras().clone()).to_string());
         self.token = Some(token);
         Ok(reply)
+    }
+
+    fn listen(&mut self, engine: &Engine) -> Result<(), Error> {
+        let (queue, events) = (CompletionQueue::new()?, Arc::new(Mutex::new(Vec::new())));
+        let heard = events.clone();
+        engine.on_event(&queue, move |event| {
+            let mut told = json!({
+                "kind": event.kind().name(),
+                "profile": event.profile(),
+                "provider": event.provider(),
+                "reason": event.reason(),
+                "seconds": event.duration().as_secs_f64(),
+            });
+            if let Some(error) = event.error() {
+                told["code"] = Value::from(error.code().name());
+            }
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+        });
+        (self.queue, self.events) = (Some(queue), events);
+        Ok(())
     }
 
     fn close(&mut self) {
