@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::attach::{self, Headers};
+use crate::challenge::Challenges;
 use crate::client_auth;
 use crate::discovery::Metadata;
 use crate::dpop;
@@ -255,6 +256,7 @@ async fn send(
     let response = send_with(source, &request, &token, limit, whose).await?;
     if response.status != 401
         || retry == Retry::Never
+        || !Challenges::of(&response.headers).blame_token()
         || !rejected(source, token.generation(), Some(token.access_token()))
     {
         return Ok(Answered { response, sent });
@@ -282,12 +284,12 @@ async fn send_with(
     let response = send_attached(source, request, token, limit, whose).await?;
     let Some(key) = &token.published().dpop else { return Ok(response) };
     let usable = source.core.nonces.learn(key, &request.url, dpop::nonce(&response.headers));
-    if response.status != 401 || !usable || !dpop::wants_nonce(dpop::challenges(&response.headers)) {
+    if response.status != 401 || !usable || !Challenges::of(&response.headers).want_nonce() {
         return Ok(response);
     }
     let response = send_attached(source, request, token, limit, whose).await?;
     source.core.nonces.learn(key, &request.url, dpop::nonce(&response.headers));
-    match response.status == 401 && dpop::wants_nonce(dpop::challenges(&response.headers)) {
+    match response.status == 401 && Challenges::of(&response.headers).want_nonce() {
         true => Err(Error::protocol("the API asks for a new DPoP nonce again and again").with_status(401)),
         false => Ok(response),
     }
@@ -349,14 +351,15 @@ pub enum Again {
 
 /// Takes note of an answer: its nonce, and a 401.
 pub(crate) fn answered(source: &Source, target: &str, answer: &Answer<'_>) -> Result<Option<Again>> {
+    let challenges = Challenges::read(answer.www_authenticate.iter().copied());
     if let Some(key) = source.dpop_key(answer.generation) {
         let url = attach::resolve(&source.profile(), target)?;
         let usable = source.core.nonces.learn(&key, &url, answer.dpop_nonce);
-        if answer.status == 401 && dpop::wants_nonce(answer.www_authenticate.iter().copied()) {
+        if answer.status == 401 && challenges.want_nonce() {
             return Ok(usable.then_some(Again::Nonce));
         }
     }
-    if answer.status != 401 {
+    if answer.status != 401 || !challenges.blame_token() {
         return Ok(None);
     }
     Ok(rejected(source, answer.generation, None).then_some(Again::Token))
@@ -449,7 +452,9 @@ fn operation_request(
 /// An API's refusal as an error; its body is quoted only where it has the members of RFC 6749 5.2.
 fn refused(source: &Source, profile: &Profile, what: &str, answered: &Answered) -> Error {
     let response = &answered.response;
+    let challenges = Challenges::of(&response.headers);
     let (code, advice) = match response.status {
+        401 | 403 if !challenges.blame_token() => (ErrorCode::AccessDenied, "accepts the token, but not for this"),
         401 => (ErrorCode::AccessDenied, "rejects the token, a fresh one too"),
         403 => (ErrorCode::AccessDenied, "refuses: this token's owner lacks the permission"),
         429 => (ErrorCode::RateLimited, "asks for fewer requests"),
@@ -467,12 +472,17 @@ fn refused(source: &Source, profile: &Profile, what: &str, answered: &Answered) 
         let text = body.as_ref()?.pointer(&at.0)?.as_str()?;
         Some(mask.clean(text, limit))
     };
-    let word =
-        said(&answer.error, 65).filter(|word| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_graphic()));
+    let (challenge, description) = challenges.error().unzip();
+    let shown = |text: &str, limit: usize| mask.clean(text, limit);
+    let word = said(&answer.error, 65)
+        .or_else(|| challenge.map(|word| shown(word, 65)))
+        .filter(|word| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_graphic()));
+    let description = said(&answer.error_description, 256).or_else(|| description.flatten().map(|text| shown(text, 256)));
+    let wanted = challenges.wanted_scope().map(|scope| format!("; it wants the scope {}", shown(scope, 128)));
     let now = source.core.clock.now().unix();
-    Error::new(code, format!("{what}: the API {advice}"))
+    Error::new(code, format!("{what}: the API {advice}{}", wanted.unwrap_or_default()))
         .with_status(response.status)
-        .with_server(word, said(&answer.error_description, 256))
+        .with_server(word, description)
         .with_retry_after(response::retry_after(response, now))
         .about(&profile.name, profile.provider.name())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::secret::Secret;
 pub(crate) const PROOF: HeaderName = HeaderName::from_static("dpop");
 const NONCE: &str = "dpop-nonce";
 /// RFC 9449 8 and 9.
-const USE_NONCE: &str = "use_dpop_nonce";
+pub(crate) const USE_NONCE: &str = "use_dpop_nonce";
 const MAX_NONCE: usize = 1024;
 /// A process speaks to a handful of servers with a handful of keys; beyond that old nonces are forgotten.
 const MAX_NONCES: usize = 4096;
@@ -96,19 +96,6 @@ pub(crate) fn nonce(headers: &HeaderMap) -> Option<&str> {
     headers.get(NONCE)?.to_str().ok()
 }
 
-/// Whether an API's 401 asks for a nonce and says nothing against the token (RFC 9449 9).
-pub(crate) fn wants_nonce<'a>(mut challenges: impl Iterator<Item = &'a str>) -> bool {
-    challenges.any(|challenge| {
-        let scheme = challenge.trim_start().get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("dpop"));
-        (scheme || challenge.to_ascii_lowercase().contains("dpop ")) && challenge.contains(USE_NONCE)
-    })
-}
-
-/// The challenges of an answer.
-pub(crate) fn challenges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok())
-}
-
 /// Whether a token endpoint's refusal asks for a nonce (RFC 9449 8).
 pub(crate) fn refusal_wants_nonce(server_error: Option<&str>) -> bool {
     server_error == Some(USE_NONCE)
@@ -153,14 +140,5 @@ mod tests {
         let key = DpopKey::generate().unwrap();
         let again = DpopKey::from_stored(key.stored.as_ref().unwrap()).unwrap();
         assert_eq!(key.thumbprint, again.thumbprint);
-    }
-
-    #[test]
-    fn a_challenge_for_a_nonce_is_told_from_a_rejected_token() {
-        let wants = |challenge: &str| wants_nonce([challenge].into_iter());
-        assert!(wants("DPoP error=\"use_dpop_nonce\", error_description=\"…\""));
-        assert!(wants("Bearer realm=\"a\", dpop error=\"use_dpop_nonce\""));
-        assert!(!wants("DPoP error=\"invalid_token\""));
-        assert!(!wants("Bearer error=\"use_dpop_nonce_please\""));
     }
 }

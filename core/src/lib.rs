@@ -17,6 +17,7 @@
 mod attach;
 mod block;
 mod call;
+mod challenge;
 mod client_auth;
 mod clock;
 mod completion;
