@@ -477,7 +477,8 @@ fn refused(source: &Source, profile: &Profile, what: &str, answered: &Answered) 
     let word = said(&answer.error, 65)
         .or_else(|| challenge.map(|word| shown(word, 65)))
         .filter(|word| word.len() <= 64 && word.bytes().all(|byte| byte.is_ascii_graphic()));
-    let description = said(&answer.error_description, 256).or_else(|| description.flatten().map(|text| shown(text, 256)));
+    let description =
+        said(&answer.error_description, 256).or_else(|| description.flatten().map(|text| shown(text, 256)));
     let wanted = challenges.wanted_scope().map(|scope| format!("; it wants the scope {}", shown(scope, 128)));
     let now = source.core.clock.now().unix();
     Error::new(code, format!("{what}: the API {advice}{}", wanted.unwrap_or_default()))

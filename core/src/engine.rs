@@ -111,7 +111,8 @@ impl Engine {
     fn from_config(config: Config) -> Result<Engine> {
         let store = Box::new(MemoryStore::new()?);
         let core = Core::new(config.clock.clone(), store, config.transport.clone(), config.max_answer)?;
-        Ok(Engine(Arc::new(Inner { config, registry: Arc::new(Registry::new(core)) })))
+        let registry = Registry::new(core, config.keeping);
+        Ok(Engine(Arc::new(Inner { config, registry })))
     }
 
     /// The source of a profile, or of a provider whose credentials are in the environment (`source("acme")`).

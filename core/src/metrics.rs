@@ -38,6 +38,8 @@ pub(crate) struct Tallies(ForkCell<papaya::HashMap<String, Arc<Tally>>>);
 pub struct Metrics {
     /// Sources that the engine holds now.
     pub sources: usize,
+    /// Sources that were let go of, since nobody used them.
+    pub evicted: u64,
     /// Each profile that had something to count, by name.
     pub profiles: BTreeMap<String, ProfileMetrics>,
 }
@@ -144,16 +146,16 @@ impl Tallies {
         }
     }
 
-    pub(crate) fn snapshot(&self, sources: usize) -> Metrics {
+    pub(crate) fn snapshot(&self, sources: usize, evicted: u64) -> Metrics {
         let tallies = self.0.get().map(|tallies| tallies.pin());
         let profiles = tallies.iter().flat_map(|tallies| tallies.iter());
         let profiles = profiles.map(|(name, tally)| (name.clone(), tally.snapshot())).collect();
-        Metrics { sources, profiles }
+        Metrics { sources, evicted, profiles }
     }
 }
 
 impl Metrics {
-    /// The same as JSON: `{"sources": 1, "profiles": {"pricing": {"provider": "…", "events": {…}, "failures": {…}, "requests": 1,
+    /// The same as JSON: `{"sources": 1, "evicted": 0, "profiles": {"pricing": {"provider": "…", "events": {…}, "failures": {…}, "requests": 1,
     /// "renewals": 1, "renewal_seconds": 0.05, "expires_at": 1767225600, "clock_skew": 0.0}}}`.
     pub fn to_json(&self) -> Value {
         let profiles: Map<String, Value> = self
@@ -173,7 +175,7 @@ impl Metrics {
                 (name.clone(), value)
             })
             .collect();
-        json!({ "sources": self.sources, "profiles": profiles })
+        json!({ "sources": self.sources, "evicted": self.evicted, "profiles": profiles })
     }
 
     /// The same in the text format of Prometheus (OpenMetrics 1.0): serve it as

@@ -1,20 +1,31 @@
-//! The sources of one engine: each made once, found by what they stand for, closed together.
+//! The sources of one engine: each made once, found by what they stand for, let go of when nobody uses them, closed together.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use ring::digest;
 use serde_json::{Map, Value};
 
+use crate::config::Keeping;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::profile::{Narrowing, Profile};
 use crate::runtime::Core;
+use crate::schedule::Timed;
 use crate::source::Source;
+use crate::store::BoxFuture;
+
+/// However short sources may be idle, all of them are not looked through more often.
+const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 
 /// The core and the sources on it. The map takes no lock, so that a child of `fork` never inherits a held one.
 pub(crate) struct Registry {
     pub(crate) core: Arc<Core>,
     sources: papaya::HashMap<SourceKey, Arc<Source>>,
+    keeping: Keeping,
+    evicted: AtomicU64,
 }
 
 /// A profile's name, a digest of what was given in code, and what it was narrowed to.
@@ -44,8 +55,18 @@ impl SourceKey {
 }
 
 impl Registry {
-    pub(crate) fn new(core: Core) -> Registry {
-        Registry { core: Arc::new(core), sources: papaya::HashMap::new() }
+    pub(crate) fn new(core: Core, keeping: Keeping) -> Arc<Registry> {
+        let registry = Arc::new(Registry {
+            core: Arc::new(core),
+            sources: papaya::HashMap::new(),
+            keeping,
+            evicted: AtomicU64::new(0),
+        });
+        if let Some(idle) = keeping.idle {
+            let weak: Weak<Registry> = Arc::downgrade(&registry);
+            registry.core.look_every((idle / 4).max(SHORTEST_LOOK), weak);
+        }
+        registry
     }
 
     pub(crate) fn get_or_make(
@@ -58,10 +79,50 @@ impl Registry {
         }
         let sources = self.sources.pin();
         if let Some(source) = sources.get(&key) {
-            return Ok(source.clone());
+            let source = source.clone();
+            source.touch();
+            return Ok(source);
         }
         let made = make()?;
-        Ok(sources.get_or_insert(key, made).clone())
+        let source = sources.get_or_insert(key, made).clone();
+        let len = sources.len();
+        if len > self.keeping.max {
+            // A few more than must go, so that not every new source looks through all of them.
+            self.evict(len - self.keeping.max + self.keeping.max / 10, Duration::ZERO);
+        }
+        Ok(source)
+    }
+
+    /// Lets go of this many sources at most, those that have been unused for longest, if for so long.
+    fn evict(&self, at_most: usize, unused_for: Duration) {
+        let sources = self.sources.pin();
+        let (mut unused, mut kept) = (Vec::new(), HashSet::new());
+        for (key, source) in &sources {
+            match source.is_unused() && source.untouched() >= unused_for {
+                true => unused.push((source.untouched(), key)),
+                false => drop(kept.insert(source.record_name())),
+            }
+        }
+        unused.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        let rest = unused.split_off(at_most.min(unused.len()));
+        kept.extend(rest.iter().filter_map(|(_, key)| Some(sources.get(*key)?.record_name())));
+        let mut gone = Vec::new();
+        for (time, key) in unused {
+            let Some(source) = sources.get(key) else { continue };
+            // Another source may live of the same record.
+            let goes = kept.contains(&source.record_name()) || source.let_record_go();
+            // Somebody may have taken it just now: then it stays.
+            if goes && matches!(sources.remove_if(key, |_, source| source.is_unused()), Ok(Some(_))) {
+                source.report_evicted(time);
+                gone.push(&key.name);
+            }
+        }
+        self.evicted.fetch_add(gone.len() as u64, Ordering::Relaxed);
+        if gone.is_empty() {
+            return;
+        }
+        let names: HashSet<&String> = sources.keys().map(|key| &key.name).collect();
+        gone.into_iter().filter(|name| !names.contains(name)).for_each(|name| self.core.tallies.forget(name));
     }
 
     /// Closes and forgets the sources of this name; whether there were any.
@@ -74,12 +135,22 @@ impl Registry {
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
-        self.core.tallies.snapshot(self.sources.len())
+        self.core.tallies.snapshot(self.sources.len(), self.evicted.load(Ordering::Relaxed))
     }
 
     pub(crate) fn close(&self) {
         self.sources.pin().values().for_each(|source| source.close());
         self.core.close();
+    }
+}
+
+impl Timed for Registry {
+    fn on_timer(self: Arc<Self>) -> Option<BoxFuture<'static, ()>> {
+        if let Some(idle) = self.keeping.idle {
+            self.evict(usize::MAX, idle);
+            self.core.look_again();
+        }
+        None
     }
 }
 

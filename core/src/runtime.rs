@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle};
@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::events::Events;
 use crate::forkcell::{self, ForkCell};
 use crate::metrics::Tallies;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Timed};
 use crate::store::Store;
 use crate::transport::Transport;
 
@@ -37,6 +37,8 @@ pub(crate) struct Core {
     transport: ForkCell<Transport>,
     transport_options: TransportOptions,
     running: ForkCell<Running>,
+    /// Looks after all sources at intervals, once the runtime runs.
+    housekeeping: OnceLock<(Duration, Weak<dyn Timed>)>,
     closed: AtomicBool,
 }
 
@@ -78,6 +80,7 @@ impl Core {
             transport: ForkCell::new(),
             transport_options: transport,
             running: ForkCell::new(),
+            housekeeping: OnceLock::new(),
             closed: AtomicBool::new(false),
         };
         core.transport()?;
@@ -93,13 +96,35 @@ impl Core {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::closed());
         }
-        let running = self.running.get_or_try_init(|| Running::start(&self.clock))?;
+        let running = self.running.get_or_try_init(|| {
+            let running = Running::start(&self.clock)?;
+            self.look_later(&running);
+            Ok(running)
+        })?;
         // Closed in between: the runtime that was just started has nobody else to stop it.
         if self.closed.load(Ordering::Acquire) {
             running.stop();
             return Err(Error::closed());
         }
         Ok(running)
+    }
+
+    /// Has somebody look after the sources at intervals, from the moment on when the runtime runs.
+    pub(crate) fn look_every(&self, interval: Duration, who: Weak<dyn Timed>) {
+        let _ = self.housekeeping.set((interval, who));
+    }
+
+    /// The next look.
+    pub(crate) fn look_again(&self) {
+        if let Ok(running) = self.running() {
+            self.look_later(running);
+        }
+    }
+
+    fn look_later(&self, running: &Running) {
+        if let Some((interval, who)) = self.housekeeping.get() {
+            running.schedule.add(&self.clock.now().after(*interval), who.clone());
+        }
     }
 
     /// Runs on the engine's runtime, to its end whatever becomes of the caller: what is lost half-way is lost for good.

@@ -2,10 +2,11 @@
 
 mod change;
 mod flight;
+mod keeping;
 mod report;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -46,6 +47,10 @@ pub(crate) struct Source {
     function: ArcSwapOption<Arc<dyn TokenFunction>>,
     /// Whoever listens knows that the token cannot be renewed.
     told_of_failing: AtomicBool,
+    /// When somebody had it last, on the coarse clock.
+    touched_ns: AtomicU64,
+    /// What it knows is nowhere else: keys that were given by `update`.
+    updated: AtomicBool,
 }
 
 /// What belongs to this process alone.
@@ -99,6 +104,8 @@ impl Source {
             local: ForkCell::new(),
             function: ArcSwapOption::empty(),
             told_of_failing: AtomicBool::new(false),
+            touched_ns: AtomicU64::new(core.clock.coarse_ns()),
+            updated: AtomicBool::new(false),
             core,
         })
     }

@@ -98,6 +98,10 @@ pub(crate) trait Store: Send + Sync {
     /// Takes the lease for [`LEASE`], or renews it for the same owner; `false`: somebody else holds it.
     fn lease<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<bool>>;
 
+    /// Lets go of what this process alone keeps of a record, unless `keep` says of it that it must stay; `false`: it stays.
+    /// Called for records that nobody uses now.
+    fn let_go(&self, name: &RecordName, keep: &dyn Fn(&Record) -> bool) -> bool;
+
     /// Gives the lease back, if `owner` still has it.
     fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>>;
 }

@@ -483,6 +483,12 @@ impl TokenSource {
     }
 }
 
+impl Drop for TokenSource {
+    fn drop(&mut self) {
+        self.source.touch();
+    }
+}
+
 impl std::fmt::Debug for TokenSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "TokenSource({:?})", self.source.profile())

@@ -30,7 +30,21 @@ pub(crate) struct Config {
     /// The most that an API answer may hold, in decoded bytes.
     pub(crate) max_answer: usize,
     pub(crate) clock: Clock,
+    pub(crate) keeping: Keeping,
     pub(crate) trust: Arc<Trust>,
+}
+
+/// How many sources an engine keeps, and for how long unused ones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keeping {
+    pub(crate) max: usize,
+    pub(crate) idle: Option<Duration>,
+}
+
+impl Default for Keeping {
+    fn default() -> Keeping {
+        Keeping { max: 10_000, idle: None }
+    }
 }
 
 /// One profile as it was written.
@@ -63,6 +77,8 @@ pub(crate) struct Document {
     store: StoreTable,
     #[serde(default)]
     transport: TransportTable,
+    #[serde(default)]
+    sources: SourcesTable,
     #[serde(default)]
     testing: TestingTable,
     #[serde(default)]
@@ -105,6 +121,17 @@ struct TransportTable {
     timeout: Option<Duration>,
     #[serde(default)]
     max_answer_bytes: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct SourcesTable {
+    #[serde(default)]
+    max: Option<usize>,
+    #[serde(default, deserialize_with = "duration::optional")]
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::Length"))]
+    idle: Option<Duration>,
 }
 
 #[derive(Default, Deserialize)]
@@ -203,6 +230,13 @@ impl Config {
                 Some(0) => return Err(Error::config("transport.max_answer_bytes: must be above 0")),
                 Some(bytes) => bytes,
                 None => DEFAULT_MAX_ANSWER,
+            },
+            keeping: Keeping {
+                max: match document.sources.max {
+                    Some(0) => return Err(Error::config("sources.max: must be above 0")),
+                    max => max.unwrap_or(Keeping::default().max),
+                },
+                idle: positive(document.sources.idle, "sources.idle")?,
             },
             clock: match document.testing.clock {
                 ClockKind::System => Clock::system(),

@@ -25,6 +25,10 @@ impl Collector for Metrics {
         encoder
             .encode_descriptor("sources", "Sources that the engine holds", None, MetricType::Gauge)?
             .encode_gauge(&(self.sources as i64))?;
+        let help = "Sources that were let go of, since nobody used them";
+        encoder
+            .encode_descriptor("evicted_sources", help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, u64, u64>(&self.evicted, None)?;
         let mut family =
             encoder.encode_descriptor("events", "What happened to tokens, by kind", None, MetricType::Counter)?;
         for (name, profile) in &self.profiles {
@@ -97,9 +101,10 @@ mod tests {
         tally.renewal_took(Duration::from_millis(40));
         tally.renewal_took(Duration::from_secs(20));
         tally.token_ends(Some(Duration::from_secs(1_767_225_600)));
-        let text = tallies.snapshot(2).to_prometheus();
+        let text = tallies.snapshot(2, 1).to_prometheus();
         for line in [
             "qauth_sources 2",
+            "qauth_evicted_sources_total 1",
             "# TYPE qauth_events counter",
             "qauth_events_total{profile=\"pricing\",provider=\"acme\",event=\"obtained\"} 1",
             "qauth_renewal_failures_total{profile=\"pricing\",provider=\"acme\",code=\"network\"} 1",

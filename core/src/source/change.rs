@@ -121,6 +121,7 @@ impl Source {
             let mut state = self.life.lock();
             if self.swap_profile(&seen, updated) {
                 state.update();
+                self.updated.store(true, Ordering::Relaxed);
                 return Ok(());
             }
         }

@@ -42,6 +42,10 @@ impl Store for PanicsOnce {
         self.inner.lease(name, owner)
     }
 
+    fn let_go(&self, name: &RecordName, keep: &dyn Fn(&Record) -> bool) -> bool {
+        self.inner.let_go(name, keep)
+    }
+
     fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>> {
         self.inner.release(name, owner)
     }

@@ -80,6 +80,16 @@ impl Store for MemoryStore {
         })
     }
 
+    fn let_go(&self, name: &RecordName, keep: &dyn Fn(&Record) -> bool) -> bool {
+        self.with(|shelf| {
+            let goes = shelf.records.get(name).is_none_or(|record| !keep(record));
+            if goes {
+                shelf.records.remove(name);
+            }
+            goes
+        })
+    }
+
     fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             self.with(|shelf| {

@@ -9,7 +9,9 @@ use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use qauth_core::{CompletionQueue, CustomToken, Engine, Error, ErrorCode, Request, Token, TokenCall, TokenOptions, TokenSource};
+use qauth_core::{
+    CompletionQueue, CustomToken, Engine, Error, ErrorCode, Request, Token, TokenCall, TokenOptions, TokenSource,
+};
 use qauth_tests::wire::{self, Reply};
 use serde_json::{Map, Value, json};
 
