@@ -1,4 +1,5 @@
 //! The simulator and a configuration for it.
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use std::sync::OnceLock;
 
