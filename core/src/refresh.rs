@@ -1,5 +1,6 @@
 //! One renewal: lease, adopt, intent, send, write, publish (DESIGN.md 5), with the retry table of DESIGN.md 4.
 
+mod credentials;
 mod failures;
 mod sign_in;
 
@@ -61,6 +62,7 @@ enum Sent {
 }
 
 /// What a renewal starts from.
+#[derive(Clone)]
 pub(crate) struct Brief {
     /// Only tokens with a larger generation count as new.
     pub(crate) floor: u64,
@@ -174,12 +176,18 @@ impl<'a> Renewal<'a> {
         if let Some(adopted) = self.adoptable(&record) {
             return Ok(adopted);
         }
-        if self.brief.forget && (record.failure.is_some() || !record.takeovers.is_empty() || record.conflicts > 0) {
-            let forgotten = Record { failure: None, takeovers: Vec::new(), conflicts: 0, ..Record::clone(&record) };
-            self.write(&mut record, forgotten).await?;
+        if self.brief.forget {
+            if let Some(forgotten) = forgotten(&record) {
+                self.write(&mut record, forgotten).await?;
+            }
+            self.forget_for_all().await;
         }
-        if let Some(failure) = self.remembered(&record) {
-            return Err(failure);
+        let refused_for_all = if self.brief.forget { None } else { self.refused_for_all().await? };
+        let for_all = || self.remembered(refused_for_all.as_ref()?);
+        let remembered = self.remembered(&record).or_else(for_all);
+        let only_login = |failure: &Failure| self.is_of_login(&failure.error) && self.usable_refresh(&record).is_some();
+        if remembered.as_ref().is_some_and(|failure| !only_login(failure)) {
+            return Err(remembered.expect("there is one"));
         }
         if self.brief.rejected && self.profile.single_session() {
             self.note_takeover(&mut record).await?;
@@ -200,7 +208,13 @@ impl<'a> Renewal<'a> {
             let error = exchange::sign_in_needed(self.profile);
             return Err(Failure { error, verdict: Verdict::Final, remembered: None });
         }
+        if let Some(failure) = remembered {
+            return Err(failure);
+        }
         let sent = self.send(self.profile.grant, self.profile.grant_definition(), None, dpop.as_ref()).await?;
+        if refused_for_all.is_some() {
+            self.forget_for_all().await;
+        }
         self.keep(&mut record, sent, None, dpop.as_ref()).await
     }
 
@@ -554,9 +568,20 @@ impl<'a> Renewal<'a> {
         Ok(self.core.store.load(&self.name).await?)
     }
 
+    /// Whose token it renews.
+    pub(crate) fn profile(&self) -> &'a Profile {
+        self.profile
+    }
+
     fn now(&self) -> Moment {
         self.core.clock.now()
     }
+}
+
+/// The record without what it remembers of failures, if it remembers any.
+fn forgotten(record: &Record) -> Option<Record> {
+    let any = record.failure.is_some() || !record.takeovers.is_empty() || record.conflicts > 0;
+    any.then(|| Record { failure: None, takeovers: Vec::new(), conflicts: 0, ..record.clone() })
 }
 
 impl From<Refusal> for Failure {

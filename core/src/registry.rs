@@ -36,7 +36,9 @@ impl SourceKey {
     pub(crate) fn narrowed(profile: &Profile) -> SourceKey {
         SourceKey {
             name: profile.name.clone(),
-            digest: digest_of(&[profile.identity(), profile.settings()].concat()),
+            digest: digest_of(
+                &[profile.all().iter().flat_map(Profile::identity).collect(), profile.settings()].concat(),
+            ),
             narrowing: profile.narrowing.clone(),
         }
     }

@@ -137,6 +137,20 @@ impl Source {
         }
     }
 
+    /// Of several credentials these work: they are tried first from now on, and what goes beside a token is theirs. Those
+    /// of a profile that has been replaced meanwhile are not taken up.
+    pub(super) fn settle_on(&self, used: &Profile) {
+        let _state = self.lock();
+        let seen = self.profile();
+        if seen.position() == used.position() {
+            return;
+        }
+        if let Some(profile) = seen.with_credentials_of(&used.record_name()) {
+            tracing::warn!(profile = %used.name, position = used.position(), "other credentials are used from now on");
+            self.swap_profile(&seen, Arc::new(profile));
+        }
+    }
+
     /// Puts the profile in place of the one that it was made from; `false`: that one is there no more. Under the lock.
     fn swap_profile(&self, seen: &Arc<Profile>, profile: Arc<Profile>) -> bool {
         let fits = Arc::ptr_eq(&self.profile.load(), seen);
@@ -152,7 +166,7 @@ impl Source {
     pub(super) fn reread_files(&self) -> bool {
         let seen = self.profile();
         let Some(profile) = seen.with_changed_files() else { return false };
-        let other = profile.fingerprint != seen.fingerprint;
+        let other = !profile.same_secrets(&seen);
         let profile = Arc::new(profile.named(self.core.store.naming_key()));
         let mut state = self.lock();
         // Changed meanwhile: what is there now was made later.

@@ -53,10 +53,11 @@ impl Source {
             let about = |error: Error| error.about(&profile.name, profile.provider.name());
             let (epoch, brief) = self.brief();
             let desk = self.has_function().then(|| self.desk());
-            let renewal = Renewal::new(&self.core, &profile, desk, brief);
-            match renewal.run().await {
+            let (renewal, result) = Renewal::with_what_works(&self.core, &profile, desk, brief).await;
+            match result {
                 Ok(mut obtained) => {
                     let published = obtained.published.clone();
+                    self.settle_on(renewal.profile());
                     let fits = self.publish(&published, epoch);
                     let mut behind = pin!(async {
                         renewal.write_behind(&mut obtained).await;
