@@ -139,3 +139,45 @@ impl Failure {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Engine;
+    use crate::block::block_on;
+    use crate::clock::Clock;
+    use crate::config::TransportOptions;
+    use crate::store::{MemoryStore, Owner};
+
+    #[test]
+    fn the_record_of_a_renewal_under_way_is_left_alone() {
+        let engine = Engine::from_toml(
+            "[profiles.p]\nprovider = \"qpay\"\nbase_url = \"http://127.0.0.1:1\"\nclient_id = \"a\"\nclient_secret = \"b\"\nscope = \"cards\"",
+        );
+        let store = MemoryStore::new().unwrap();
+        let core = Core::new(Clock::manual(), Box::new(store), TransportOptions::default(), 1 << 20).unwrap();
+        let profile = Profile::clone(&engine.unwrap().source("p").unwrap().inner().profile());
+        let profile = profile.named(core.store.naming_key());
+        let owner = Owner("this".to_owned());
+        let brief = Brief { floor: 0, rejected: false, forget: false, owner, spread: 1.0, lent: None };
+        let renewal = Renewal::new(&core, &profile, None, brief);
+        let refused =
+            || Failure { error: Error::new(ErrorCode::InvalidClient, "no"), verdict: Verdict::Final, remembered: None };
+        let name = profile.refusals_name().unwrap();
+        let holds = |name: &RecordName| {
+            let record = block_on(core.store.load(name)).unwrap();
+            record.is_some_and(|record| record.failure.is_some())
+        };
+        let other = Owner("another".to_owned());
+        assert!(block_on(core.store.lease(name, &other)).unwrap());
+        let error = refused().error;
+        block_on(renewal.remember(refused(), &error));
+        // It is remembered all the same, for this narrowing.
+        assert_eq!((holds(name), holds(&profile.record_name())), (false, true));
+        block_on(core.store.release(name, &other)).unwrap();
+        block_on(renewal.remember(refused(), &error));
+        assert!(holds(name));
+        // Given back: whoever renews by it need not wait.
+        assert!(block_on(core.store.lease(name, &other)).unwrap());
+    }
+}
