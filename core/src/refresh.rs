@@ -184,11 +184,13 @@ impl<'a> Renewal<'a> {
         }
         let refused_for_all = if self.brief.forget { None } else { self.refused_for_all().await? };
         let for_all = || self.remembered(refused_for_all.as_ref()?);
-        let remembered = self.remembered(&record).or_else(for_all);
-        let only_login = |failure: &Failure| self.is_of_login(&failure.error) && self.usable_refresh(&record).is_some();
-        if remembered.as_ref().is_some_and(|failure| !only_login(failure)) {
-            return Err(remembered.expect("there is one"));
-        }
+        let login_refused = match self.remembered(&record).or_else(for_all) {
+            Some(failure) if !self.is_of_login(&failure.error) || self.usable_refresh(&record).is_none() => {
+                return Err(failure);
+            }
+            // That says nothing of a refresh token.
+            failure => failure,
+        };
         if self.brief.rejected && self.profile.single_session() {
             self.note_takeover(&mut record).await?;
         }
@@ -208,7 +210,7 @@ impl<'a> Renewal<'a> {
             let error = exchange::sign_in_needed(self.profile);
             return Err(Failure { error, verdict: Verdict::Final, remembered: None });
         }
-        if let Some(failure) = remembered {
+        if let Some(failure) = login_refused {
             return Err(failure);
         }
         let sent = self.send(self.profile.grant, self.profile.grant_definition(), None, dpop.as_ref()).await?;

@@ -31,7 +31,7 @@ fn quiqup(bench: &Bench, secrets: &[&str], more: &str) -> TokenSource {
         bench.url(),
         list.join(", ")
     );
-    Engine::from_toml(&toml).unwrap().source("p").unwrap()
+    bench.engine(&toml).source("p").unwrap()
 }
 
 #[test]
@@ -70,7 +70,9 @@ fn refusals_of_one_instant_are_one_refusal() {
     let scoped = |scope: &str| engine.source("p").unwrap().scoped(Some(scope), None, None).unwrap();
     bench.settings(&json!({"vendor": "qpay", "delay_ms": 1000}));
     let asking = ["one", "two", "three"].map(|scope| ask(&scoped(scope)));
-    asking.map(|asking| assert_eq!(asking.join().unwrap().unwrap_err(), ErrorCode::InvalidClient));
+    for asking in asking {
+        assert_eq!(asking.join().unwrap().unwrap_err(), ErrorCode::InvalidClient);
+    }
     assert_eq!(bench.count("qpay", "token_requests"), 3);
     bench.settings(&json!({"vendor": "qpay", "delay_ms": 0}));
     let next = || scoped("four").token_blocking(TokenOptions::default()).unwrap_err();

@@ -140,15 +140,16 @@ impl Source {
     /// Of several credentials these work: they are tried first from now on, and what goes beside a token is theirs. Those
     /// of a profile that has been replaced meanwhile are not taken up.
     pub(super) fn settle_on(&self, used: &Profile) {
-        let _state = self.lock();
+        let state = self.lock();
         let seen = self.profile();
         if seen.position() == used.position() {
             return;
         }
-        if let Some(profile) = seen.with_credentials_of(&used.record_name()) {
-            tracing::warn!(profile = %used.name, position = used.position(), "other credentials are used from now on");
-            self.swap_profile(&seen, Arc::new(profile));
-        }
+        let Some(profile) = seen.with_credentials_of(&used.record_name()) else { return };
+        self.swap_profile(&seen, Arc::new(profile));
+        drop(state);
+        let provider = used.provider.name();
+        tracing::warn!(profile = %used.name, provider, position = used.position(), "other credentials are used from now on");
     }
 
     /// Puts the profile in place of the one that it was made from; `false`: that one is there no more. Under the lock.
