@@ -316,7 +316,8 @@ async fn send_attached(
         body: request.body.clone(),
         timeout: None,
         max_body: request.max_body,
-        identity: request.identity.clone(),
+        // The token may be bound to the certificate that it was obtained with.
+        identity: profile.identity.clone(),
     };
     send_bare(source, request, limit).await
 }

@@ -54,6 +54,8 @@ event_kinds! {
     Skew = 8, "skew", Warning;
     /// A source that nobody used was let go of. Duration: for how long nobody did.
     Evicted = 9, "evicted", Debug;
+    /// Other credentials of the profile are used from now on, since those before were refused. No duration.
+    Switched = 10, "switched", Warning;
 }
 
 /// How much an event matters; the levels that every logging library has.
@@ -128,7 +130,7 @@ impl Event {
 
     /// Why: for what comes of a renewal, what set it off (`first_use`, `ahead`, `stale`, `expired`, `min_remaining`,
     /// `rejected`); for `served_while_failing` and `conflict` the error's code; for `skew`, `server_ahead` or `server_behind`; for
-    /// `evicted`, `unused`.
+    /// `evicted`, `unused`; for `switched`, `refused`.
     pub fn reason(&self) -> &str {
         self.reason
     }
@@ -174,6 +176,7 @@ impl Event {
             EventKind::Conflict => format!("stepping back for {seconds:.0} s: {error}"),
             EventKind::Invalidated => format!("token rejected by the API {seconds:.0} s after it was obtained"),
             EventKind::Skew => format!("the server's clock is {seconds:.0} s from ours ({reason}): check both clocks"),
+            EventKind::Switched => "other credentials of the profile are used from now on".to_owned(),
             EventKind::Evicted => format!("source let go of, unused for {seconds:.0} s"),
         }
     }

@@ -1,6 +1,7 @@
 //! A profile: provider, environment, credentials and overrides; parsed, checked, immutable.
 
 mod builder;
+mod credentials;
 mod needs;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
 
-use self::builder::Builder;
 use crate::config::{ProfileInput, WatchedFile, check_text};
 use crate::discovery::Metadata;
 use crate::dpop::DpopKey;
@@ -74,6 +74,12 @@ pub(crate) struct Profile {
     secrets: String,
     /// Given by the source that the profile is for: the naming key is that of its engine's store.
     record_name: Option<RecordName>,
+    /// That of the record which remembers refusals of these credentials, where the profile is narrowed: what is refused
+    /// there is refused for every narrowing.
+    refusals_name: Option<RecordName>,
+    /// Where the profile gives several credentials: all of them in their order, and which of them these are.
+    alternatives: Arc<[Profile]>,
+    chosen: usize,
     values: BTreeMap<String, FieldValue>,
     input: ProfileInput,
 }
@@ -151,7 +157,7 @@ pub(crate) struct Options {
 impl Profile {
     /// Checks a profile against its provider and reads its secrets.
     pub(crate) fn build(input: &ProfileInput, provider: &Provider, call_timeout: Duration) -> Result<Profile> {
-        Builder { input, provider }.build(call_timeout).map_err(|error| error.about(&input.name, provider.name()))
+        credentials::build(input, provider, call_timeout).map_err(|error| error.about(&input.name, provider.name()))
     }
 
     /// The same profile with some of its keys replaced (`source.update`).
@@ -164,15 +170,17 @@ impl Profile {
             }
             input.table.insert(key.clone(), value.clone());
         }
-        let mut profile = Profile::build(&input, &self.provider, self.timeout)?;
+        let profile = Profile::build(&input, &self.provider, self.timeout)?;
         // What `scoped` narrowed stays, unless it is what changes.
         let keep = |key: &str| !changes.contains_key(key);
         let Narrowing { scope, audience, resource } = self.narrowing.clone();
-        let narrowing = &mut profile.narrowing;
-        narrowing.scope = if keep("scope") { scope } else { narrowing.scope.take() };
-        narrowing.audience = if keep("audience") { audience } else { narrowing.audience.take() };
-        narrowing.resource = if keep("resource") { resource } else { narrowing.resource.take() };
-        Ok(profile)
+        let mut narrowing = profile.narrowing.clone();
+        narrowing.scope = if keep("scope") { scope } else { narrowing.scope };
+        narrowing.audience = if keep("audience") { audience } else { narrowing.audience };
+        narrowing.resource = if keep("resource") { resource } else { narrowing.resource };
+        // Of another list the first is tried first.
+        let position = if keep(credentials::KEY) { self.chosen } else { 0 };
+        Ok(profile.with_narrowing(&narrowing).at_position(position))
     }
 
     /// Whether there is a `file:` secret to look at.
@@ -182,7 +190,8 @@ impl Profile {
 
     fn watched(&self) -> impl Iterator<Item = &WatchedFile> {
         let signed_in = self.signed_in.iter().filter_map(|signed_in| signed_in.watched.as_ref());
-        self.values.values().filter_map(|field| field.file.as_ref()).chain(signed_in)
+        let values = self.all().iter().flat_map(|profile| profile.values.values());
+        values.filter_map(|field| field.file.as_ref()).chain(signed_in)
     }
 
     /// The same profile with its secrets read again, if a `file:` one has changed since; an unreadable one changes nothing.
@@ -195,9 +204,8 @@ impl Profile {
 
     /// The same profile with all that it reads read again.
     pub(crate) fn reread(&self) -> Result<Profile> {
-        let mut profile = Profile::build(&self.input, &self.provider, self.timeout)?;
-        profile.narrowing = self.narrowing.clone();
-        Ok(profile)
+        let profile = Profile::build(&self.input, &self.provider, self.timeout)?;
+        Ok(profile.with_narrowing(&self.narrowing).at_position(self.chosen))
     }
 
     /// The same profile narrowed further.
@@ -213,13 +221,16 @@ impl Profile {
                 self.check_refresh_narrows(name)?;
             }
         }
-        let mut profile = self.clone();
-        profile.narrowing = Narrowing {
+        let narrowing = Narrowing {
             scope: narrowing.scope.map(|scope| canonical_scope(&scope)).or_else(|| self.narrowing.scope.clone()),
             audience: narrowing.audience.or_else(|| self.narrowing.audience.clone()),
             resource: narrowing.resource.or_else(|| self.narrowing.resource.clone()),
         };
-        Ok(profile)
+        Ok(self.clone().with_narrowing(&narrowing))
+    }
+
+    fn with_narrowing(self, narrowing: &Narrowing) -> Profile {
+        self.each(|profile| Profile { narrowing: narrowing.clone(), ..profile })
     }
 
     fn check_narrowing(&self, name: &str) -> Result<()> {
@@ -358,13 +369,17 @@ impl Profile {
 
     /// Everything that changes which token comes back, in a fixed order (DESIGN.md 5).
     pub(crate) fn identity(&self) -> Vec<String> {
+        self.identity_narrowed_to(&self.narrowing)
+    }
+
+    fn identity_narrowed_to(&self, narrowing: &Narrowing) -> Vec<String> {
         let mut parts = vec![
             self.provider.fingerprint().to_owned(),
             self.base_url.clone().unwrap_or_default(),
             self.grant.name().to_owned(),
-            self.narrowing.scope.clone().unwrap_or_default(),
-            self.narrowing.audience.clone().unwrap_or_default(),
-            self.narrowing.resource.clone().unwrap_or_default(),
+            narrowing.scope.clone().unwrap_or_default(),
+            narrowing.audience.clone().unwrap_or_default(),
+            narrowing.resource.clone().unwrap_or_default(),
             self.secrets.clone(),
             self.signed_in.as_ref().map(SignedIn::identity).unwrap_or_default(),
             if self.dpop { "dpop".to_owned() } else { String::new() },
@@ -378,14 +393,31 @@ impl Profile {
         parts
     }
 
-    /// The same profile with the name of its record in the store with this key.
+    /// The same profile with the names of its records in the store with this key.
     pub(crate) fn named(self, naming_key: &hmac::Key) -> Profile {
-        Profile { record_name: Some(RecordName::new(naming_key, &self.identity())), ..self }
+        let wide = Narrowing::default();
+        self.each(|profile| Profile {
+            record_name: Some(RecordName::new(naming_key, &profile.identity())),
+            refusals_name: (profile.narrowing != wide)
+                .then(|| RecordName::new(naming_key, &profile.identity_narrowed_to(&wide))),
+            ..profile
+        })
     }
 
     /// The name of its record.
     pub(crate) fn record_name(&self) -> RecordName {
         self.record_name.clone().expect("a source names every profile that it takes")
+    }
+
+    /// The name of the record that remembers refusals of its credentials, if that is another: it is the one of the same
+    /// profile without a narrowing.
+    pub(crate) fn refusals_name(&self) -> Option<&RecordName> {
+        self.refusals_name.as_ref()
+    }
+
+    /// Whether it has the same secrets, in all of its credentials.
+    pub(crate) fn same_secrets(&self, other: &Profile) -> bool {
+        self.all().iter().map(|profile| &profile.fingerprint).eq(other.all().iter().map(|profile| &profile.fingerprint))
     }
 
     /// Values that the vendor advises against, each with its advice.

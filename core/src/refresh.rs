@@ -1,5 +1,6 @@
 //! One renewal: lease, adopt, intent, send, write, publish (DESIGN.md 5), with the retry table of DESIGN.md 4.
 
+mod credentials;
 mod failures;
 mod sign_in;
 
@@ -63,6 +64,7 @@ enum Sent {
 }
 
 /// What a renewal starts from.
+#[derive(Clone)]
 pub(crate) struct Brief {
     /// Only tokens with a larger generation count as new.
     pub(crate) floor: u64,
@@ -176,13 +178,21 @@ impl<'a> Renewal<'a> {
         if let Some(adopted) = self.adoptable(&record) {
             return Ok(adopted);
         }
-        if self.brief.forget && (record.failure.is_some() || !record.takeovers.is_empty() || record.conflicts > 0) {
-            let forgotten = Record { failure: None, takeovers: Vec::new(), conflicts: 0, ..Record::clone(&record) };
-            self.write(&mut record, forgotten).await?;
+        if self.brief.forget {
+            if let Some(forgotten) = forgotten(&record) {
+                self.write(&mut record, forgotten).await?;
+            }
+            self.forget_for_all().await;
         }
-        if let Some(failure) = self.remembered(&record) {
-            return Err(failure);
-        }
+        let refused_for_all = if self.brief.forget { None } else { self.refused_for_all().await? };
+        let for_all = || self.remembered(refused_for_all.as_ref()?);
+        let login_refused = match self.remembered(&record).or_else(for_all) {
+            Some(failure) if !self.is_of_login(&failure.error) || self.usable_refresh(&record).is_none() => {
+                return Err(failure);
+            }
+            // That says nothing of a refresh token.
+            failure => failure,
+        };
         if self.brief.rejected && self.profile.single_session() {
             self.note_takeover(&mut record).await?;
         }
@@ -202,7 +212,13 @@ impl<'a> Renewal<'a> {
             let error = exchange::sign_in_needed(self.profile);
             return Err(Failure { error, verdict: Verdict::Final, remembered: None });
         }
+        if let Some(failure) = login_refused {
+            return Err(failure);
+        }
         let sent = self.send(self.profile.grant, self.profile.grant_definition(), None, dpop.as_ref()).await?;
+        if refused_for_all.is_some() {
+            self.forget_for_all().await;
+        }
         self.keep(&mut record, sent, None, dpop.as_ref()).await
     }
 
@@ -559,9 +575,20 @@ impl<'a> Renewal<'a> {
         Ok(self.core.store.load(&self.name).await?)
     }
 
+    /// Whose token it renews.
+    pub(crate) fn profile(&self) -> &'a Profile {
+        self.profile
+    }
+
     fn now(&self) -> Moment {
         self.core.clock.now()
     }
+}
+
+/// The record without what it remembers of failures, if it remembers any.
+fn forgotten(record: &Record) -> Option<Record> {
+    let any = record.failure.is_some() || !record.takeovers.is_empty() || record.conflicts > 0;
+    any.then(|| Record { failure: None, takeovers: Vec::new(), conflicts: 0, ..record.clone() })
 }
 
 impl From<Refusal> for Failure {

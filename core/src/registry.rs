@@ -48,7 +48,9 @@ impl SourceKey {
     pub(crate) fn narrowed(profile: &Profile) -> SourceKey {
         SourceKey {
             name: profile.name.clone(),
-            digest: digest_of(&[profile.identity(), profile.settings()].concat()),
+            digest: digest_of(
+                &[profile.all().iter().flat_map(Profile::identity).collect(), profile.settings()].concat(),
+            ),
             narrowing: profile.narrowing.clone(),
         }
     }
@@ -100,19 +102,19 @@ impl Registry {
         for (key, source) in &sources {
             match source.is_unused() && source.untouched() >= unused_for {
                 true => unused.push((source.untouched(), key)),
-                false => drop(kept.insert(source.record_name())),
+                false => kept.extend(source.record_names()),
             }
         }
         unused.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
         let rest = unused.split_off(at_most.min(unused.len()));
-        kept.extend(rest.iter().filter_map(|(_, key)| Some(sources.get(*key)?.record_name())));
+        kept.extend(rest.iter().filter_map(|(_, key)| sources.get(*key)).flat_map(|source| source.record_names()));
         let mut gone = Vec::new();
         for (time, key) in unused {
             let Some(source) = sources.get(key) else { continue };
-            // Another source may live of the same record.
-            let goes = kept.contains(&source.record_name()) || source.let_record_go();
             // Somebody may have taken it just now: then it stays.
-            if goes && matches!(sources.remove_if(key, |_, source| source.is_unused()), Ok(Some(_))) {
+            if source.let_records_go(&kept)
+                && matches!(sources.remove_if(key, |_, source| source.is_unused()), Ok(Some(_)))
+            {
                 source.report_evicted(time);
                 gone.push(&key.name);
             }

@@ -78,9 +78,17 @@ pub(crate) fn profiles(generator: &mut SchemaGenerator) -> Schema {
         "description": "A provider's name, a provider file, or a table like one.",
         "anyOf": [{ "type": "string" }, generator.subschema_for::<InlineProvider>()],
     });
+    let credentials = json!({
+        "description": "Several credentials, tried in order: each a table of the provider's fields, over the profile's own.",
+        "type": "array",
+        "items": { "type": "object", "additionalProperties": { "type": "string" } },
+        "minItems": 1,
+        "uniqueItems": true,
+    });
     let mut profile = Options::json_schema(generator);
     if let Some(Value::Object(properties)) = profile.get_mut("properties") {
         properties.insert("provider".to_owned(), provider);
+        properties.insert("credentials".to_owned(), credentials);
     }
     profile.insert("description".to_owned(), "One named use of a provider.".into());
     profile.insert("required".to_owned(), json!(["provider"]));

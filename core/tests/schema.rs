@@ -115,6 +115,7 @@ timeout = 10
 mode = "on_demand"
 [profiles.house]
 provider = "house"
+credentials = [{ key = "env:HOUSE_KEY" }, { key = "file:next.key" }]
 [providers.house.credentials]
 key = { env = "HOUSE_KEY", secret = true }
 [providers.house.grants.static]
@@ -132,6 +133,8 @@ clock = "manual"
         ("client_id = \"quiqup-client\"", "client_id = 7", "profiles/orders/client_id"),
         ("mode = \"on_demand\"", "mode = \"sometimes\"", "profiles/orders/mode"),
         ("timeout = 10", "timeout = \"soon\"", "profiles/orders/timeout"),
+        ("{ key = \"file:next.key\" }", "7", "profiles/house/credentials/1"),
+        ("{ key = \"file:next.key\" }", "{ key = 7 }", "profiles/house/credentials/1/key"),
         ("[profiles.house]", "[profiles.\"a b\"]", "profiles/a b"),
         ("token = \"{key}\"", "token = \"{\"", "providers/house/grants/static/token"),
         ("kind = \"memory\"", "kind = \"cloud\"", "store/kind"),

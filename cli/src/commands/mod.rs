@@ -101,14 +101,23 @@ impl Drop for Session {
 
 fn overrides(set: &[String]) -> Result<Map<String, Value>, Failure> {
     let mut overrides = assignment::parse(set, "--set", Files::Text, &mut std::io::empty())?;
-    for (key, value) in &mut overrides {
-        if let Value::String(text) = value
-            && let Some(absolute) = from_here(key, text)
-        {
-            *text = absolute;
+    paths_from_here(&mut overrides);
+    Ok(overrides)
+}
+
+fn paths_from_here(keys: &mut Map<String, Value>) {
+    for (key, value) in keys {
+        match value {
+            Value::String(text) => {
+                if let Some(absolute) = from_here(key, text) {
+                    *text = absolute;
+                }
+            }
+            // Those of each of several `credentials`.
+            Value::Array(list) => list.iter_mut().filter_map(Value::as_object_mut).for_each(paths_from_here),
+            _ => {}
         }
     }
-    Ok(overrides)
 }
 
 /// A path on the command line begins in the working directory; the core would begin in the configuration's folder.
@@ -148,7 +157,9 @@ fn refuse_secrets(provider: &Provider, overrides: &Map<String, Value>) -> Result
             .into());
         }
     }
-    Ok(())
+    // Each of several.
+    let list = overrides.get("credentials").and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(Value::as_object).try_for_each(|entry| refuse_secrets(provider, entry))
 }
 
 #[cfg(test)]
@@ -176,6 +187,9 @@ mod tests {
         assert_eq!(refused(json!({"refresh_token": "file:x.login"})), None);
         assert_eq!(refused(json!({"client_secret": "env:MY_SECRET", "client_id": "me", "environment": "mock"})), None);
         assert_eq!(refused(json!({"client_secret": "file:/run/secret"})), None);
+        let several = |last: &str| json!({"credentials": [{"client_secret": "env:A"}, {"client_secret": last}]});
+        assert!(refused(several("canary")).is_some_and(|said| !said.contains("canary")));
+        assert_eq!(refused(several("file:/run/secret")), None);
     }
 
     #[test]
@@ -187,5 +201,8 @@ mod tests {
         assert_eq!(from_here("client_secret", "file:/x"), Some("file:/x".to_owned()));
         assert_eq!(from_here("provider", "quiqup"), None);
         assert_eq!(from_here("base_url", "http://127.0.0.1/x"), None);
+        let mut several = Map::from_iter([("credentials".to_owned(), json!([{ "client_secret": "file:x/y" }]))]);
+        paths_from_here(&mut several);
+        assert_eq!(several["credentials"][0]["client_secret"], format!("file:{here}/x/y"));
     }
 }

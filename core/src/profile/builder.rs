@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::credentials;
 use super::needs::{self, Need, Needs};
 use super::{FieldValue, Mode, Narrowing, Options, Profile, SignedIn, canonical_scope, fingerprint};
 use crate::config::{ProfileInput, Resolved, WatchedFile, check_multiline, check_text, resolve, resolve_multiline};
@@ -29,6 +30,16 @@ const MAX_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 pub(super) struct Builder<'a> {
     pub(super) input: &'a ProfileInput,
     pub(super) provider: &'a Provider,
+    /// Which of several credentials the profile is built with; `input` has their keys among its own.
+    pub(super) entry: Option<Entry<'a>>,
+}
+
+/// One of the profile's `credentials`.
+pub(super) struct Entry<'a> {
+    pub(super) index: usize,
+    pub(super) given: &'a Map<String, Value>,
+    /// The profile's own keys.
+    pub(super) shared: &'a Map<String, Value>,
 }
 
 impl Builder<'_> {
@@ -36,6 +47,7 @@ impl Builder<'_> {
         let definition = self.provider.definition();
         let (options, given) = self.split()?;
         let grant = self.grant(&options)?;
+        self.check_several(&options, grant)?;
         let environment = self.environment(&options)?;
 
         let grants = || needs::grants(definition, grant);
@@ -104,6 +116,9 @@ impl Builder<'_> {
             dpop_key: None,
             identity: None,
             record_name: None,
+            refusals_name: None,
+            alternatives: Arc::default(),
+            chosen: 0,
             values,
             input: self.input.clone(),
         };
@@ -144,12 +159,39 @@ impl Builder<'_> {
         let mut given = Map::new();
         for (key, value) in &self.input.table {
             match key.as_str() {
-                "provider" => {}
+                "provider" | credentials::KEY => {}
                 key if PROFILE_KEYS.contains(&key) => drop(options.insert(key.to_owned(), value.clone())),
                 key => drop(given.insert(key.to_owned(), value.clone())),
             }
         }
         Ok((crate::document::typed(Value::Object(options), &self.at(""))?, given))
+    }
+
+    /// Where several credentials are of use.
+    fn check_several(&self, options: &Options, grant: GrantKind) -> Result<()> {
+        if self.entry.is_none() {
+            return Ok(());
+        }
+        if !grant.sends() {
+            let why = format!("grant {} asks no server, which could refuse one of them; give one alone", grant.name());
+            return Err(self.wrong(credentials::KEY, &why));
+        }
+        if grant.interactive() {
+            let why = format!("grant {} needs a person, who signs in to one; give one alone", grant.name());
+            return Err(self.wrong(credentials::KEY, &why));
+        }
+        match options.refresh_token {
+            Some(_) => {
+                Err(self.wrong("refresh_token", "belongs to one of credentials, and nobody can tell which; remove it"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The names of the provider's fields.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
+        let definition = self.provider.definition();
+        definition.variables.keys().chain(definition.credentials.keys()).map(String::as_str)
     }
 
     fn grant(&self, options: &Options) -> Result<GrantKind> {
@@ -188,16 +230,13 @@ impl Builder<'_> {
         let fields = || definition.variables.iter().chain(&definition.credentials);
         for key in given.keys() {
             if !fields().any(|(name, _)| name == key) {
-                let known: Vec<_> = fields().map(|(name, _)| name.as_str()).collect();
-                return Err(self.wrong(
-                    key,
-                    &format!(
-                        "is unknown to provider {:?}, which takes {} beside {}",
-                        self.provider.name(),
-                        known.join(", "),
-                        PROFILE_KEYS.join(", ")
-                    ),
-                ));
+                let known = self.fields().collect::<Vec<_>>().join(", ");
+                let beside = match &self.entry {
+                    Some(entry) if entry.given.contains_key(key) => String::new(),
+                    _ => format!(" beside {}", PROFILE_KEYS.join(", ")),
+                };
+                let why = format!("is unknown to provider {:?}, which takes {known}{beside}", self.provider.name());
+                return Err(self.wrong(key, &why));
             }
             if needs.get(key).is_none() {
                 let set = if needs.proofs.is_empty() { "grant" } else { "grant or client_auth" };
@@ -231,9 +270,9 @@ impl Builder<'_> {
 
     /// A field that the profile does not mention: from the process environment, or its default.
     fn unwritten(&self, name: &str, field: &Field, need: Need) -> Result<Option<Resolved>> {
-        let env = field.env.as_ref().filter(|_| !self.input.trust.alone);
-        if let Some(value) = env.and_then(|env| std::env::var(env).ok()) {
-            let at = format!("{} (from {})", self.at(name), field.env.as_deref().unwrap_or_default());
+        let env = field.env.as_deref().filter(|_| !self.input.trust.alone);
+        if let Some((env, value)) = env.and_then(|env| Some((env, std::env::var(env).ok()?))) {
+            let at = format!("{} (from {env})", self.at(name));
             if field.multiline {
                 check_multiline(&value, &at)?
             } else {
@@ -253,8 +292,14 @@ impl Builder<'_> {
         if may_lack || field.discovered.is_some() {
             return Ok(None);
         }
-        let hint = field.env.as_ref().map(|env| format!(", or set the environment variable {env}")).unwrap_or_default();
-        Err(self.wrong(name, &format!("is missing: give it in the profile{hint}")))
+        Err(self.wrong(name, &format!("is missing: give it in the profile{}", self.hint(name))))
+    }
+
+    /// Where else a field is looked for.
+    fn hint(&self, name: &str) -> String {
+        let field = self.provider.definition().field(name).filter(|_| !self.input.trust.alone);
+        let env = field.and_then(|field| field.env.as_ref());
+        env.map(|env| format!(", or set the environment variable {env}")).unwrap_or_default()
     }
 
     /// A whole token URL is wrong now or never: it has no part that comes later.
@@ -274,8 +319,7 @@ impl Builder<'_> {
         match profile.discovered().find(|(name, _)| needs.get(name) >= Some(Need::Wanted)) {
             None => Ok(()),
             Some((name, _)) => {
-                let env = self.provider.definition().field(name).and_then(|field| field.env.as_ref());
-                let hint = env.map(|env| format!(", or set the environment variable {env}")).unwrap_or_default();
+                let hint = self.hint(name);
                 Err(self.wrong(name, &format!("is missing: give it in the profile, or issuer for discovery{hint}")))
             }
         }
@@ -302,9 +346,7 @@ impl Builder<'_> {
         let client_auth = declared.map(|declared| profile.client_auth.unwrap_or(declared));
         let proves = ["client_secret", "private_key", "certificate"].iter().any(|name| profile.value(name).is_some());
         if client_auth == Some(ClientAuth::Auto) && profile.grant == GrantKind::ClientCredentials && !proves {
-            let field = definition.credentials.get("client_secret");
-            let env = field.and_then(|field| field.env.as_ref());
-            let hint = env.map(|env| format!(", or set the environment variable {env}")).unwrap_or_default();
+            let hint = self.hint("client_secret");
             return Err(self.wrong(
                 "client_secret",
                 &format!("is missing: give it, or private_key or certificate, in the profile{hint}"),
@@ -428,6 +470,14 @@ impl Builder<'_> {
             true => format!("provider {}", self.input.name),
             false => format!("profiles.{}", self.input.name),
         };
+        // What the profile itself does not give, this one of its credentials should.
+        let own = |entry: &&Entry<'_>| {
+            entry.given.contains_key(key) || (self.fields().any(|name| name == key) && !entry.shared.contains_key(key))
+        };
+        let key = match self.entry.as_ref().filter(own) {
+            Some(entry) => &format!("{}[{}].{key}", credentials::KEY, entry.index),
+            None => key,
+        };
         match key {
             "" => place,
             key if self.input.implicit => format!("{place}: {key}"),
@@ -435,7 +485,7 @@ impl Builder<'_> {
         }
     }
 
-    fn wrong(&self, key: &str, why: &str) -> Error {
+    pub(super) fn wrong(&self, key: &str, why: &str) -> Error {
         Error::config(format!("{}: {why}", self.at(key)))
     }
 }

@@ -141,3 +141,61 @@ fn an_address_that_the_profile_replaces_needs_no_variables() {
     assert_eq!(profile.api_base_url.as_deref(), Some("https://other.example"));
     assert!(build(&provider, "key = \"k\"\nbase_url = \"https://other.example\"\nregion = \"eu\"").is_ok());
 }
+
+#[test]
+fn of_several_credentials_no_half_comes_from_the_environment() {
+    let provider = r#"
+name = "acme"
+[environments.production]
+base_url = "https://api.acme.example"
+[variables]
+tenant = { env = "HOME" }
+[credentials]
+user = {}
+key = { env = "HOME", secret = true }
+[grants.login]
+path = "/token"
+json = { user = "{user}", key = "{key}", tenant = "{tenant}" }
+"#;
+    assert!(build(provider, "user = \"u\"").is_ok());
+    let list = |entry: &str| format!("tenant = \"t\"\ncredentials = [{{ user = \"u\", key = \"k\" }}, {{ {entry} }}]");
+    refused(provider, &list("user = \"v\""), "profiles.p.credentials[1].key: is missing: give it in the profile");
+    let error = build(provider, &list("user = \"v\"")).unwrap_err();
+    assert!(!error.message().contains("HOME"), "{error}");
+    assert!(build(provider, &list("user = \"v\", key = \"env:HOME\"")).is_ok());
+}
+
+#[test]
+fn candidates_go_round_the_list_from_the_one_in_use() {
+    let keys = |profile: &Profile| -> Vec<String> {
+        let key = |profile: &Profile| profile.value("key").unwrap().expose().to_owned();
+        profile.candidates().map(key).collect()
+    };
+    let profile = build(ACME, "credentials = [{ key = \"a\" }, { key = \"b\" }, { key = \"c\" }]").unwrap();
+    assert_eq!(keys(&profile), ["a", "b", "c"]);
+    assert_eq!(keys(&profile.clone().at_position(1)), ["b", "c", "a"]);
+    assert_eq!(keys(&profile.at_position(2)), ["c", "a", "b"]);
+    assert_eq!(keys(&build(ACME, "key = \"a\"").unwrap()), ["a"]);
+    assert_eq!(keys(&build(ACME, "credentials = [{ key = \"a\" }]").unwrap()), ["a"]);
+}
+
+#[test]
+fn each_of_several_credentials_has_a_record_of_its_own_and_each_narrowing_one_for_refusals() {
+    let naming_key = hmac::Key::new(hmac::HMAC_SHA256, b"key");
+    let provider = ACME.replace("json = {", "json = { scope = \"{scope}\",");
+    let profile = build(&provider, "credentials = [{ key = \"a\" }, { key = \"b\" }]").unwrap();
+    let narrow = |scope: &str| {
+        let narrowing = Narrowing { scope: Some(scope.to_owned()), ..Narrowing::default() };
+        profile.narrowed(narrowing).unwrap().named(&naming_key)
+    };
+    let (wide, one, two) = (profile.clone().named(&naming_key), narrow("one"), narrow("two"));
+    let names: Vec<_> = [&wide, &one, &two].into_iter().flat_map(Profile::all).map(Profile::record_name).collect();
+    let distinct: std::collections::HashSet<_> = names.iter().collect();
+    assert_eq!(distinct.len(), 6);
+    for (index, profile) in wide.all().iter().enumerate() {
+        assert_eq!(profile.refusals_name(), None);
+        assert_eq!(one.all()[index].refusals_name(), Some(&profile.record_name()));
+        assert_eq!(two.all()[index].refusals_name(), Some(&profile.record_name()));
+    }
+    assert_eq!(one.record_name(), one.all()[0].record_name());
+}

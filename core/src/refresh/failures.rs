@@ -97,37 +97,57 @@ impl Renewal<'_> {
         Err(Failure { error, verdict: Verdict::Final, remembered: Some(pause) })
     }
 
-    /// Writes a failure into the record, so that siblings do not repeat it, and says how long to be silent.
+    /// Writes a failure into the record, so that siblings do not repeat it, and says how long to be silent. A refusal of the
+    /// credentials goes where every narrowing of them looks.
     pub(crate) async fn remember(&self, failure: Failure, error: &Error) -> Pause {
         if let Some(pause) = failure.remembered {
             return pause;
         }
         let now = self.now();
         let last = failure.verdict == Verdict::Final;
-        let mut record = self.load().await.ok().flatten().unwrap_or_default();
+        let mut wait = Duration::ZERO;
+        let mut noted = |record: &Record| {
+            let stored = self.stored(record, error, last);
+            wait = stored.wait;
+            Record { failure: Some(stored), ..record.clone() }
+        };
+        let for_all = self.profile.refusals_name().filter(|_| last && self.is_of_credentials(error));
+        let shared = match for_all {
+            Some(name) => self.amend(name, |record| Some(noted(record))).await,
+            None => false,
+        };
+        if !shared {
+            let mut record = self.load().await.ok().flatten().unwrap_or_default();
+            let next = noted(&record);
+            if let Err(failure) = self.write(&mut record, next).await {
+                tracing::warn!(profile = %self.profile.name, error = %failure.error, "a failure could not be stored");
+            }
+        }
+        let kind = if last { PauseKind::Final } else { PauseKind::Transient };
+        Pause { until: now.after(wait), error: error.clone(), kind }
+    }
+
+    /// A failure as this record keeps it: each in a row lasts longer than the one before.
+    fn stored(&self, record: &Record, error: &Error, last: bool) -> StoredFailure {
         let before = record
             .failure
             .as_ref()
             .filter(|before| before.fingerprint == self.profile.fingerprint && before.last == last);
-        let count = before.map_or(0, |before| before.count) + 1;
+        let now = self.now().unix();
+        // Sources that ask in one instant are refused once in a row, not each after the other.
+        let count = before.map_or(1, |before| if now < before.until { before.count } else { before.count + 1 });
         let wait = match last {
             true => (FIRST_REFUSAL * (1 << (count - 1).min(6))).min(LONGEST_REFUSAL),
             false => self.pause(error, ATTEMPTS.saturating_add(count - 1)),
         };
-        let stored = StoredFailure {
+        StoredFailure {
             error: error.clone(),
             fingerprint: self.profile.fingerprint.clone(),
-            until: now.unix() + wait,
+            until: now + wait,
             wait,
             last,
             count,
-        };
-        let next = Record { failure: Some(stored), ..Record::clone(&record) };
-        if let Err(failure) = self.write(&mut record, next).await {
-            tracing::warn!(profile = %self.profile.name, error = %failure.error, "a failure could not be stored");
         }
-        let kind = if last { PauseKind::Final } else { PauseKind::Transient };
-        Pause { until: now.after(wait), error: error.clone(), kind }
     }
 
     /// What the server asks for, but never less than the back-off: a server that says 0 gets no storm (fault 28). And a

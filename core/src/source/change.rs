@@ -127,6 +127,20 @@ impl Source {
         }
     }
 
+    /// Of several credentials these work: they are tried first from now on, and what goes beside a token is theirs. Those
+    /// of a profile that has been replaced meanwhile are not taken up.
+    pub(super) fn settle_on(&self, used: &Profile) {
+        let state = self.life.lock();
+        let seen = self.profile();
+        if seen.position() == used.position() {
+            return;
+        }
+        let Some(profile) = seen.with_credentials_of(&used.record_name()) else { return };
+        self.swap_profile(&seen, Arc::new(profile));
+        drop(state);
+        self.core.report(used, EventKind::Switched, "refused", Duration::ZERO, |event| event);
+    }
+
     /// Puts the profile in place of the one that it was made from; `false`: that one is there no more. Under the lock.
     fn swap_profile(&self, seen: &Arc<Profile>, profile: Arc<Profile>) -> bool {
         let fits = Arc::ptr_eq(&self.profile.load(), seen);
@@ -142,7 +156,7 @@ impl Source {
     pub(super) fn reread_files(&self) -> bool {
         let seen = self.profile();
         let Some(profile) = seen.with_changed_files() else { return false };
-        let other = profile.fingerprint != seen.fingerprint;
+        let other = !profile.same_secrets(&seen);
         let profile = Arc::new(profile.named(self.core.store.naming_key()));
         let mut state = self.life.lock();
         // Changed meanwhile: what is there now was made later.

@@ -54,12 +54,13 @@ impl Source {
             let about = |error: Error| error.about(&profile.name, profile.provider.name());
             let cause = if brief.rejected { Cause::Rejected } else { cause };
             let desk = self.has_function().then(|| self.desk());
-            let renewal = Renewal::new(&self.core, &profile, desk, brief);
-            match renewal.run().await {
+            let (renewal, result) = Renewal::with_what_works(&self.core, &profile, desk, brief).await;
+            match result {
                 Ok(mut obtained) => {
                     let published = obtained.published.clone();
                     let replaced = self.life.current().is_some_and(|current| current.valid(&self.core.clock.now()));
                     let how = (obtained.adopted, replaced);
+                    self.settle_on(renewal.profile());
                     let fits = self.publish(&published, epoch);
                     let mut behind = pin!(async {
                         renewal.write_behind(&mut obtained).await;

@@ -1,11 +1,13 @@
 //! Whether a source that nobody uses can be let go of, and since when nobody does.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Source;
 use crate::events::EventKind;
+use crate::profile::Profile;
 use crate::record_name::RecordName;
 use crate::store::Record;
 
@@ -27,13 +29,16 @@ impl Source {
         Arc::strong_count(self) == 1 && !self.has_function() && !self.updated.load(Ordering::Relaxed)
     }
 
-    /// The name of its record.
-    pub(crate) fn record_name(&self) -> RecordName {
-        self.profile().record_name()
+    /// The names of all records that it may use.
+    pub(crate) fn record_names(&self) -> Vec<RecordName> {
+        let profile = self.profile();
+        let names = |one: &Profile| std::iter::once(one.record_name()).chain(one.refusals_name().cloned());
+        profile.candidates().flat_map(names).collect()
     }
 
-    /// Lets go of its record; `false`: it holds what is nowhere else and cannot be had again.
-    pub(crate) fn let_record_go(&self) -> bool {
+    /// Lets go of its records, but for those that others use; `false`: one holds what is nowhere else and cannot be had
+    /// again.
+    pub(crate) fn let_records_go(&self, used: &HashSet<RecordName>) -> bool {
         let profile = self.profile();
         let now = self.core.clock.now().unix();
         let keep = |record: &Record| {
@@ -43,7 +48,8 @@ impl Source {
                 && profile.signed_in.as_ref().is_none_or(|kept| kept.file.is_none());
             sign_in || record.failure.as_ref().is_some_and(|failure| failure.until > now)
         };
-        self.core.store.let_go(&profile.record_name(), &keep)
+        let names = self.record_names().into_iter().filter(|name| !used.contains(name));
+        names.map(|name| self.core.store.let_go(&name, &keep)).fold(true, |all, one| all && one)
     }
 
     pub(crate) fn report_evicted(&self, unused: Duration) {

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ring::hmac;
@@ -9,14 +9,23 @@ use crate::Engine;
 use crate::clock::Clock;
 use crate::config::TransportOptions;
 use crate::error::{ErrorCode, Result};
+use crate::profile::Profile;
 use crate::record_name::RecordName;
 use crate::runtime::Core;
 use crate::store::{BoxFuture, MemoryStore, Owner, Record, Store, Swap};
 
-/// A memory store that panics once, in the middle of a renewal.
+/// A memory store that panics once, in the middle of a renewal, and counts what is read.
 struct PanicsOnce {
     inner: MemoryStore,
     armed: AtomicBool,
+    loads: Arc<AtomicU64>,
+}
+
+impl PanicsOnce {
+    fn new(armed: bool) -> PanicsOnce {
+        let inner = MemoryStore::new().unwrap();
+        PanicsOnce { inner, armed: AtomicBool::new(armed), loads: Arc::default() }
+    }
 }
 
 impl Store for PanicsOnce {
@@ -25,6 +34,7 @@ impl Store for PanicsOnce {
     }
 
     fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Arc<Record>>>> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
         assert!(!self.armed.swap(false, Ordering::SeqCst), "the panic that this test is about");
         self.inner.load(name)
     }
@@ -60,8 +70,8 @@ fn a_renewal_that_panics_tells_its_waiters_and_frees_its_slot() {
         sim.url()
     );
     let profile = Engine::from_toml(&toml).unwrap().source("p").unwrap().inner().profile();
-    let store = PanicsOnce { inner: MemoryStore::new().unwrap(), armed: AtomicBool::new(true) };
-    let core = Core::new(Clock::system(), Box::new(store), TransportOptions::default(), 1 << 20).unwrap();
+    let core =
+        Core::new(Clock::system(), Box::new(PanicsOnce::new(true)), TransportOptions::default(), 1 << 20).unwrap();
     let source = Source::new(Arc::new(core), (*profile).clone());
     let ask = || {
         let until = Some(Instant::now() + Duration::from_secs(5));
@@ -70,4 +80,26 @@ fn a_renewal_that_panics_tells_its_waiters_and_frees_its_slot() {
     assert_eq!(ask().map(drop).unwrap_err().code(), ErrorCode::Internal);
     // At once: the lease of the renewal that died is this source's own.
     ask().map(drop).unwrap();
+}
+
+#[test]
+fn a_renewal_of_a_narrowed_source_reads_one_record_more() {
+    let sim = qauth_sim::Sim::start(qauth_sim::SimOptions::default()).unwrap();
+    let toml = format!(
+        "[profiles.p]\nprovider = \"qpay\"\nbase_url = \"{}/qpay\"\nclient_id = \"qpay-machine\"\nclient_secret = \"qpay-secret-e41d\"",
+        sim.url()
+    );
+    let engine = Engine::from_toml(&toml).unwrap();
+    let wide = engine.source("p").unwrap();
+    let loads = |profile: &Profile| {
+        let store = PanicsOnce::new(false);
+        let loads = store.loads.clone();
+        let core = Core::new(Clock::system(), Box::new(store), TransportOptions::default(), 1 << 20).unwrap();
+        let source = Source::new(Arc::new(core), profile.clone());
+        let until = Some(Instant::now() + Duration::from_secs(5));
+        crate::block::block_on(source.token(Limit { until, min_remaining: Duration::ZERO, blocking: true })).unwrap();
+        loads.load(Ordering::SeqCst)
+    };
+    assert_eq!(loads(&wide.inner().profile()), 1);
+    assert_eq!(loads(&wide.scoped(Some("cards"), None, None).unwrap().inner().profile()), 2);
 }

@@ -29,7 +29,7 @@ const RESERVED: [&str; 8] = [
 ];
 
 /// Keys of a profile that are not credentials or variables.
-pub(crate) const PROFILE_KEYS: [&str; 18] = [
+pub(crate) const PROFILE_KEYS: [&str; 19] = [
     "provider",
     "environment",
     "grant",
@@ -48,6 +48,7 @@ pub(crate) const PROFILE_KEYS: [&str; 18] = [
     "client_auth",
     "dpop",
     "refresh_token",
+    "credentials",
 ];
 
 /// The credential that no part of a file names: DPoP alone uses it.
