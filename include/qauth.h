@@ -997,7 +997,8 @@ qauth_code qauth_queue_run(const qauth_queue *queue,
 
 /**
  * Frees a queue. Callbacks that have not run get QAUTH_CANCELLED now, on this thread; the renewals that they waited for go on.
- * Subscriptions to it end: what waits is not told. NULL does nothing. Any thread, also in a callback; does not block. Since 0.1.0.
+ * Subscriptions to it end: what waits is not told. NULL does nothing. Any thread, also in a callback; does not block.
+ * Since 0.1.0.
  */
 void qauth_queue_free(qauth_queue *queue);
 

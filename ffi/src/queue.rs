@@ -195,7 +195,8 @@ pub unsafe extern "C" fn qauth_queue_run(
 }
 
 /// Frees a queue. Callbacks that have not run get QAUTH_CANCELLED now, on this thread; the renewals that they waited for go on.
-/// Subscriptions to it end: what waits is not told. NULL does nothing. Any thread, also in a callback; does not block. Since 0.1.0.
+/// Subscriptions to it end: what waits is not told. NULL does nothing. Any thread, also in a callback; does not block.
+/// Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_queue_free(queue: *mut qauth_queue) {
     quiet((), || {
