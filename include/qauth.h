@@ -25,7 +25,7 @@
  *   NULL, a handle of another type, and one that was freed (as far as that can be seen) give QAUTH_INVALID_ARGUMENT, or NULL
  *   or 0 where no code is returned.
  * - timeout_ms: 0 never waits and takes cached tokens only; QAUTH_TIMEOUT_DEFAULT is the profile's own limit.
- * - After fork, a child may use the engines, sources and tokens of its parent; it makes queues of its own.
+ * - After fork, a child may use the engines, sources and tokens of its parent; it makes queues and subscriptions of its own.
  * - Nothing is printed. No error text holds a secret or a token.
  *
  * ABI.md tells what stays the same from version to version.
@@ -65,6 +65,12 @@ typedef struct qauth_engine qauth_engine;
 typedef struct qauth_error qauth_error;
 
 /**
+ * Something that happened to a profile's token. Never holds a secret or a token. It and its texts live as long as the callback
+ * that got it runs.
+ */
+typedef struct qauth_event qauth_event;
+
+/**
  * What a request must carry, in order. Its texts live until qauth_headers_free; any thread may read them. Hold it no longer
  * than the request: it has the token in it.
  */
@@ -96,6 +102,11 @@ typedef struct qauth_source qauth_source;
  * A text of its own, as a rule JSON. It can hold what a vendor shows only once; its memory is wiped when it is freed.
  */
 typedef struct qauth_string qauth_string;
+
+/**
+ * A callback that hears of events, until this is freed.
+ */
+typedef struct qauth_subscription qauth_subscription;
 
 /**
  * A valid access token as one source lent it: immutable and counted. Its texts live until the last qauth_token_free; any
@@ -215,7 +226,8 @@ typedef void (*qauth_string_callback)(void *user_data,
 typedef void (*qauth_token_function)(void *user_data, qauth_token_call *call);
 
 /**
- * Frees the user data of a token function. It may call any function of this library; no exception may leave it, nor longjmp.
+ * Frees user data that the library was given. It may call any function of this library; no exception may leave it, nor
+ * longjmp.
  */
 typedef void (*qauth_free_function)(void *user_data);
 
@@ -250,6 +262,23 @@ typedef struct {
      */
     const char *extras_json;
 } qauth_custom_token;
+
+/**
+ * What happened: one of the QAUTH_EVENT_... numbers. Numbers are never reused; a program must expect kinds that it does not
+ * know, and has qauth_event_severity for them.
+ */
+typedef int32_t qauth_kind;
+
+/**
+ * Hears of an event, which is borrowed until it returns. Runs inside qauth_queue_run. It may call any function of this library,
+ * and free its own subscription; no exception may leave it, nor longjmp.
+ */
+typedef void (*qauth_event_callback)(void *user_data, const qauth_event *event);
+
+/**
+ * How much an event matters, one of the QAUTH_SEVERITY_... numbers: the levels that every logging library has.
+ */
+typedef int32_t qauth_severity;
 
 /**
  * Success.
@@ -370,6 +399,71 @@ typedef struct {
  * The API rejected the token, and the next caller gets a new one.
  */
 #define QAUTH_AGAIN_TOKEN 2
+
+/**
+ * A token came where there was none. Seconds: of the renewal.
+ */
+#define QAUTH_EVENT_OBTAINED 1
+
+/**
+ * A token came in place of a valid one. Seconds: of the renewal.
+ */
+#define QAUTH_EVENT_RENEWED 2
+
+/**
+ * A sibling had put a newer token into the store. Seconds: of the renewal, which sent nothing.
+ */
+#define QAUTH_EVENT_ADOPTED 3
+
+/**
+ * A renewal brought no token; the error says why. Seconds: of the renewal.
+ */
+#define QAUTH_EVENT_FAILED 4
+
+/**
+ * A valid token is served though it cannot be renewed: told once, until a renewal succeeds. Seconds: what it has left.
+ */
+#define QAUTH_EVENT_SERVED_WHILE_FAILING 5
+
+/**
+ * Another party keeps taking over this account's only session. Seconds: for how long the library steps back.
+ */
+#define QAUTH_EVENT_CONFLICT 6
+
+/**
+ * The API rejected a token. Seconds: how old it was.
+ */
+#define QAUTH_EVENT_INVALIDATED 7
+
+/**
+ * The server's clock is far from ours. Seconds: by how much.
+ */
+#define QAUTH_EVENT_SKEW 8
+
+/**
+ * A source that nobody used was let go of. Seconds: for how long nobody did.
+ */
+#define QAUTH_EVENT_EVICTED 9
+
+/**
+ * Other credentials of the profile are used from now on, since those before were refused. Seconds: 0.
+ */
+#define QAUTH_EVENT_SWITCHED 10
+
+/**
+ * As it should be.
+ */
+#define QAUTH_SEVERITY_DEBUG 1
+
+/**
+ * Worth a line.
+ */
+#define QAUTH_SEVERITY_INFO 2
+
+/**
+ * Somebody should look, soon if it stays.
+ */
+#define QAUTH_SEVERITY_WARNING 3
 
 #ifdef __cplusplus
 extern "C" {
@@ -908,7 +1002,8 @@ qauth_code qauth_queue_run(const qauth_queue *queue,
 
 /**
  * Frees a queue. Callbacks that have not run get QAUTH_CANCELLED now, on this thread; the renewals that they waited for go on.
- * NULL does nothing. Any thread, also in a callback; does not block. Since 0.1.0.
+ * Subscriptions to it end: what waits is not told. NULL does nothing. Any thread, also in a callback; does not block.
+ * Since 0.1.0.
  */
 void qauth_queue_free(qauth_queue *queue);
 
@@ -1034,6 +1129,121 @@ qauth_code qauth_token_call_fail(qauth_token_call *call,
  * Since 0.1.0.
  */
 void qauth_token_call_free(qauth_token_call *call);
+
+/**
+ * The word for a kind, for instance "renewed": the same in every language. "unknown" for a number that is no kind. Static:
+ * never freed. Any thread; does not block; cannot fail. Since 0.1.0.
+ */
+const char *qauth_event_kind_name(qauth_kind kind);
+
+/**
+ * Hears of what happens to tokens from now on: callback gets each event of this engine when the queue is run, with no lock
+ * held. Up to 1,000 events wait; more are dropped, and the next one tells how many.
+ *
+ * It ends with qauth_subscription_free, or with qauth_queue_free if that comes first: what waits is not told. It does not end
+ * with the engine: what waits when that is closed or freed is told when the queue is run. A child of fork hears nothing of its
+ * parent's subscriptions; it makes its own.
+ *
+ * On QAUTH_OK user_data is the library's: free_user_data (NULL if there is nothing to free) gets it once, when the subscription
+ * has ended and no callback of it runs any more: in the call that ends it, or, while the callback runs, after its return. On a
+ * failure user_data stays the caller's.
+ *
+ * On QAUTH_OK *subscription_out is the caller's; free it once with qauth_subscription_free. Any thread; does not block.
+ * Since 0.1.0.
+ */
+qauth_code qauth_engine_on_event(const qauth_engine *engine,
+                                 const qauth_queue *queue,
+                                 qauth_event_callback callback,
+                                 void *user_data,
+                                 qauth_free_function free_user_data,
+                                 qauth_subscription **subscription_out,
+                                 qauth_error **error_out);
+
+/**
+ * Ends a subscription and frees its handle: when this has returned, its callback does not begin any more; one that runs at this
+ * moment, on another thread or around this call, is not waited for. NULL does nothing. In a child of fork it only frees the
+ * child's copy of the handle. Any thread, also in a callback; does not block. Since 0.1.0.
+ */
+void qauth_subscription_free(qauth_subscription *subscription);
+
+/**
+ * What happened; 0 for NULL. Any thread; does not block. Since 0.1.0.
+ */
+qauth_kind qauth_event_kind(const qauth_event *event);
+
+/**
+ * How much it matters; 0 for NULL. Any thread; does not block. Since 0.1.0.
+ */
+qauth_severity qauth_event_severity(const qauth_event *event);
+
+/**
+ * The profile's name. Borrowed from the event; NULL for NULL. Any thread; does not block. Since 0.1.0.
+ */
+const char *qauth_event_profile(const qauth_event *event);
+
+/**
+ * The provider's name. Borrowed from the event; NULL for NULL. Any thread; does not block. Since 0.1.0.
+ */
+const char *qauth_event_provider(const qauth_event *event);
+
+/**
+ * Why: for what comes of a renewal, what set it off ("first_use", "ahead", "stale", "expired", "min_remaining", "rejected");
+ * for QAUTH_EVENT_SERVED_WHILE_FAILING and QAUTH_EVENT_CONFLICT the error's code; for QAUTH_EVENT_SKEW "server_ahead" or
+ * "server_behind"; else empty. Borrowed from the event; NULL for NULL. Any thread; does not block. Since 0.1.0.
+ */
+const char *qauth_event_reason(const qauth_event *event);
+
+/**
+ * One line for people and logs, without profile and provider; its wording is no part of the ABI. Borrowed from the event; NULL
+ * for NULL. Any thread; does not block. Since 0.1.0.
+ */
+const char *qauth_event_message(const qauth_event *event);
+
+/**
+ * How long, in seconds; the kind says what. 0 for NULL. Any thread; does not block. Since 0.1.0.
+ */
+double qauth_event_seconds(const qauth_event *event);
+
+/**
+ * When, by the engine's wall clock, in seconds since 1970; -1 for NULL. Any thread; does not block. Since 0.1.0.
+ */
+int64_t qauth_event_at_unix_s(const qauth_event *event);
+
+/**
+ * Of the token that came or was rejected; 0 where there is none, and for NULL. Any thread; does not block. Since 0.1.0.
+ */
+uint64_t qauth_event_generation(const qauth_event *event);
+
+/**
+ * How many events before this one were dropped, since the queue was not run in time; 0 for NULL. Any thread; does not block.
+ * Since 0.1.0.
+ */
+uint64_t qauth_event_lost(const qauth_event *event);
+
+/**
+ * What the renewal met, or NULL. Borrowed from the event: not to be freed. Any thread; does not block. Since 0.1.0.
+ */
+const qauth_error *qauth_event_error(const qauth_event *event);
+
+/**
+ * Counters and durations as they are now, as a JSON object: "sources" (how many the engine holds) and "profiles", by name
+ * those that had something to count, each with "provider", "events" and "failures" (how often, by the kind's or the code's
+ * word), "requests" for tokens, "renewals", "renewal_seconds" (all together), "expires_at" (of the last token, in seconds
+ * since 1970, or null) and "clock_skew" (seconds). A profile that was removed counts anew, and so does a child of fork. On
+ * QAUTH_OK *json_out is the caller's; free it once with qauth_string_free. Any thread; does not block. Since 0.1.0.
+ */
+qauth_code qauth_engine_metrics(const qauth_engine *engine,
+                                qauth_string **json_out,
+                                qauth_error **error_out);
+
+/**
+ * The same in the text format of Prometheus (OpenMetrics 1.0), to be served as
+ * "application/openmetrics-text; version=1.0.0; charset=utf-8". On QAUTH_OK *text_out is the caller's; free it once with
+ * qauth_string_free. Any thread; does not block. Since 0.1.0.
+ */
+qauth_code qauth_engine_prometheus(const qauth_engine *engine,
+                                   qauth_string **text_out,
+                                   qauth_error **error_out);
 
 #ifdef __cplusplus
 }  // extern "C"

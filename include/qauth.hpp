@@ -74,6 +74,30 @@ enum class Again : qauth_again {
     token = QAUTH_AGAIN_TOKEN,
 };
 
+/// What happened to a token; qauth.h says what an Event's duration means for each. A newer library may have more.
+enum class EventKind : qauth_kind {
+    obtained = QAUTH_EVENT_OBTAINED,
+    renewed = QAUTH_EVENT_RENEWED,
+    adopted = QAUTH_EVENT_ADOPTED,
+    failed = QAUTH_EVENT_FAILED,
+    served_while_failing = QAUTH_EVENT_SERVED_WHILE_FAILING,
+    conflict = QAUTH_EVENT_CONFLICT,
+    invalidated = QAUTH_EVENT_INVALIDATED,
+    skew = QAUTH_EVENT_SKEW,
+    evicted = QAUTH_EVENT_EVICTED,
+    switched = QAUTH_EVENT_SWITCHED,
+};
+
+/// "renewed" and so on; "unknown" for a number that is no kind.
+inline const char *name(EventKind kind) noexcept { return qauth_event_kind_name(static_cast<qauth_kind>(kind)); }
+
+/// How much an Event matters: the levels that every logging library has.
+enum class Severity : qauth_severity {
+    debug = QAUTH_SEVERITY_DEBUG,
+    info = QAUTH_SEVERITY_INFO,
+    warning = QAUTH_SEVERITY_WARNING,
+};
+
 /// A limit for a call. None: the profile's own. Zero or less: cached tokens only.
 using Timeout = std::optional<std::chrono::milliseconds>;
 
@@ -151,6 +175,7 @@ inline void release(qauth_response *handle) noexcept { qauth_response_free(handl
 inline void release(qauth_string *handle) noexcept { qauth_string_free(handle); }
 inline void release(qauth_queue *handle) noexcept { qauth_queue_free(handle); }
 inline void release(qauth_pending *handle) noexcept { qauth_pending_free(handle); }
+inline void release(qauth_subscription *handle) noexcept { qauth_subscription_free(handle); }
 inline void release(qauth_token_call *handle) noexcept { qauth_token_call_free(handle); }
 
 struct Release {
@@ -822,6 +847,80 @@ inline void qauth_hpp_free_token_function(void *user_data) { delete static_cast<
 
 } // namespace detail
 
+/// Something that happened to a profile's token. It and its texts live as long as the callback that got it runs.
+class Event {
+public:
+    explicit Event(const qauth_event *borrowed) noexcept : event_(borrowed) {}
+    Event(const Event &) = delete;
+    Event &operator=(const Event &) = delete;
+
+    EventKind kind() const noexcept { return static_cast<EventKind>(qauth_event_kind(event_)); }
+    Severity severity() const noexcept { return static_cast<Severity>(qauth_event_severity(event_)); }
+    std::string_view profile() const { return detail::borrowed(qauth_event_profile(event_)); }
+    std::string_view provider() const { return detail::borrowed(qauth_event_provider(event_)); }
+    /// Why: for what comes of a renewal, what set it off ("first_use", "ahead" and so on).
+    std::string_view reason() const { return detail::borrowed(qauth_event_reason(event_)); }
+    /// One line for people and logs, without profile and provider.
+    std::string_view message() const { return detail::borrowed(qauth_event_message(event_)); }
+    /// How long; the kind says what.
+    std::chrono::duration<double> duration() const noexcept {
+        return std::chrono::duration<double>(qauth_event_seconds(event_));
+    }
+    /// When, by the engine's wall clock, to the second.
+    std::chrono::system_clock::time_point at() const noexcept {
+        return std::chrono::system_clock::time_point(std::chrono::seconds(qauth_event_at_unix_s(event_)));
+    }
+    /// Of the token that came or was rejected.
+    std::optional<std::uint64_t> generation() const noexcept {
+        const std::uint64_t generation = qauth_event_generation(event_);
+        return generation ? std::optional<std::uint64_t>(generation) : std::nullopt;
+    }
+    /// How many events before this one were dropped, since the queue was not run in time.
+    std::uint64_t lost() const noexcept { return qauth_event_lost(event_); }
+    /// What the renewal met; may be kept.
+    std::optional<Error> error() const {
+        const qauth_error *error = qauth_event_error(event_);
+        return error ? std::optional<Error>(detail::parts(qauth_error_code(error), error)) : std::nullopt;
+    }
+
+    /// For calls of qauth.h.
+    const qauth_event *get() const noexcept { return event_; }
+
+private:
+    const qauth_event *event_;
+};
+
+/// Hears of an event, inside Queue::run; what it throws comes out of there.
+using EventCallback = std::function<void(const Event &)>;
+
+/// A callback that hears of events, until this is destroyed; also in the callback itself, which is destroyed after its return.
+class [[nodiscard]] Subscription {
+public:
+    explicit Subscription(qauth_subscription *owned) noexcept : handle_(owned) {}
+
+    /// For calls of qauth.h; still owned by this object.
+    qauth_subscription *get() const noexcept { return handle_.get(); }
+
+private:
+    detail::Handle<qauth_subscription> handle_;
+};
+
+namespace detail {
+extern "C" {
+/// What C calls: no exception leaves it.
+inline void qauth_hpp_deliver_event(void *user_data, const qauth_event *raw) {
+    try {
+        (*static_cast<const EventCallback *>(user_data))(Event(raw));
+    } catch (...) {
+        // As in `deliver`.
+        Frame *frame = Frame::current();
+        if (frame && !frame->thrown) frame->thrown = std::current_exception();
+    }
+}
+inline void qauth_hpp_free_event_callback(void *user_data) { delete static_cast<EventCallback *>(user_data); }
+}
+} // namespace detail
+
 /// One per process as a rule: owns the threads, the connections, the store and the sources.
 class Engine {
 public:
@@ -887,6 +986,31 @@ public:
     /// Ends the engine: callers that wait and all later calls get a ClosedError.
     void close() {
         detail::check([&](auto **error) { return qauth_engine_close(handle_.get(), error); });
+    }
+
+    /// Hears of what happens to tokens from now on, when the queue is run: until the Subscription or the queue is destroyed.
+    Subscription on_event(const Queue &queue, EventCallback callback) const {
+        if (!callback) detail::raise(Code::invalid_argument, "callback: is empty");
+        auto owned = std::make_unique<EventCallback>(std::move(callback));
+        auto made = detail::make<qauth_subscription>([&](auto **subscription, auto **error) {
+            return qauth_engine_on_event(handle_.get(), queue.get(), detail::qauth_hpp_deliver_event, owned.get(),
+                                         detail::qauth_hpp_free_event_callback, subscription, error);
+        });
+        owned.release();
+        return Subscription(made.release());
+    }
+
+    /// Counters and durations as they are now, as a JSON object.
+    std::string metrics() const {
+        return detail::text(detail::make<qauth_string>([&](auto **json, auto **error) {
+            return qauth_engine_metrics(handle_.get(), json, error);
+        }));
+    }
+    /// The same in the text format of Prometheus.
+    std::string prometheus() const {
+        return detail::text(detail::make<qauth_string>([&](auto **text, auto **error) {
+            return qauth_engine_prometheus(handle_.get(), text, error);
+        }));
     }
 
     /// The profiles' names as a JSON array.

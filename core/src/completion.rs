@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -92,6 +92,11 @@ impl CompletionQueue {
         self.lock().is_empty()
     }
 
+    /// For one who only adds, if the host still has the queue.
+    pub(crate) fn downgrade(&self) -> WeakQueue {
+        WeakQueue(Arc::downgrade(&self.0))
+    }
+
     /// Adds a function to run.
     pub(crate) fn push(&self, job: impl FnOnce() + Send + 'static) {
         let first = {
@@ -109,6 +114,16 @@ impl CompletionQueue {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Job>> {
         self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A queue as one knows it who does not keep it.
+pub(crate) struct WeakQueue(Weak<Shared>);
+
+impl WeakQueue {
+    /// `None` once nobody has the queue.
+    pub(crate) fn upgrade(&self) -> Option<CompletionQueue> {
+        self.0.upgrade().map(CompletionQueue)
     }
 }
 

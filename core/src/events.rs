@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::completion::CompletionQueue;
+use crate::completion::{CompletionQueue, WeakQueue};
 use crate::error::Error;
 use crate::forkcell::ForkCell;
 
@@ -256,28 +256,45 @@ impl fmt::Debug for EventLog {
     }
 }
 
-/// A function that hears of events. Dropping this changes nothing.
+/// A function that hears of events. Dropping this changes nothing; it ends by [`Subscription::end`] or with its queue.
 #[derive(Clone)]
 pub struct Subscription(Arc<Listener>);
 
 struct Listener {
-    queue: CompletionQueue,
-    handler: Box<dyn Fn(&Event) + Send + Sync>,
+    /// The jobs in it hold this.
+    queue: WeakQueue,
+    /// `None` once it has ended.
+    handler: ForkCell<Mutex<Option<Handler>>>,
     waiting: AtomicUsize,
     lost: AtomicU64,
-    ended: AtomicBool,
 }
 
+type Handler = Arc<dyn Fn(&Event) + Send + Sync>;
+
 impl Subscription {
-    /// Ends it: the function is not called any more, but for a call that runs at this moment.
+    /// Ends it: the function is not called any more, but for a call that runs at this moment, and it is let go of as soon as
+    /// none does.
     pub fn end(&self) {
-        self.0.ended.store(true, Ordering::Release);
+        let handler = self.0.handler.get().and_then(|handler| lock(handler).take());
+        // Here, with no lock held: what the function holds may use the engine at its end.
+        drop(handler);
     }
 }
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Subscription(ended: {})", self.0.ended.load(Ordering::Relaxed))
+        write!(f, "Subscription(ended: {})", self.0.handler().is_none())
+    }
+}
+
+impl Listener {
+    fn handler(&self) -> Option<Handler> {
+        self.handler.get().and_then(|handler| lock(handler).clone())
+    }
+
+    /// `None` once it has ended, by itself or with its queue.
+    fn queue(&self) -> Option<CompletionQueue> {
+        self.handler().and_then(|_| self.queue.upgrade())
     }
 }
 
@@ -300,12 +317,12 @@ impl Events {
         handler: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Subscription {
         let listener = Arc::new(Listener {
-            queue: queue.clone(),
-            handler: Box::new(handler),
+            queue: queue.downgrade(),
+            handler: ForkCell::new(),
             waiting: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
         });
+        listener.handler.get_or_init(|| Mutex::new(Some(Arc::new(handler))));
         lock(self.listeners.get_or_init(Mutex::default)).push(listener.clone());
         Subscription(listener)
     }
@@ -317,23 +334,22 @@ impl Events {
             log.add(&event);
         }
         let Some(listeners) = self.listeners.get() else { return };
-        let listeners: Vec<Arc<Listener>> = {
-            let mut listeners = lock(listeners);
-            listeners.retain(|listener| !listener.ended.load(Ordering::Acquire));
-            listeners.clone()
-        };
-        for listener in listeners {
+        let known = lock(listeners).clone();
+        for listener in known {
+            let Some(queue) = listener.queue() else {
+                lock(listeners).retain(|other| !Arc::ptr_eq(other, &listener));
+                continue;
+            };
             if listener.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
                 listener.waiting.fetch_sub(1, Ordering::Relaxed);
                 listener.lost.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             let event = Event { lost: listener.lost.swap(0, Ordering::Relaxed), ..event.clone() };
-            let queue = listener.queue.clone();
             queue.push(move || {
                 listener.waiting.fetch_sub(1, Ordering::Relaxed);
-                if !listener.ended.load(Ordering::Acquire) {
-                    (listener.handler)(&event);
+                if let Some(handler) = listener.handler() {
+                    handler(&event);
                 }
             });
         }
@@ -437,6 +453,46 @@ mod tests {
         events.tell(event(1));
         assert_eq!(queue.run(Duration::ZERO), 1);
         assert_eq!(queue.run(Duration::ZERO), 2);
+    }
+
+    #[test]
+    fn a_function_is_let_go_of_when_it_ends_or_its_queue_does() {
+        let events = Events::default();
+        let (queue, held) = (CompletionQueue::new().unwrap(), Arc::new(()));
+        let hear = |queue: &CompletionQueue| {
+            let held = held.clone();
+            events.subscribe(queue, move |_| assert_eq!(Arc::strong_count(&held), 0, "it has ended"))
+        };
+        let ended = hear(&queue);
+        events.tell(event(1));
+        ended.end();
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert_eq!(queue.run(Duration::ZERO), 1);
+        // What waits in a queue does not keep it.
+        drop(hear(&queue));
+        events.tell(event(2));
+        drop(queue);
+        events.tell(event(3));
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert!(lock(events.listeners.get().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn a_function_may_end_itself() {
+        // fault 59
+        let events = Events::default();
+        let queue = CompletionQueue::new().unwrap();
+        let (own, calls) = (Arc::new(OnceLock::<Subscription>::new()), Arc::new(AtomicUsize::new(0)));
+        let (inner, counted) = (own.clone(), calls.clone());
+        let subscription = events.subscribe(&queue, move |_| {
+            inner.get().unwrap().end();
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        own.set(subscription).unwrap();
+        events.tell(event(1));
+        events.tell(event(2));
+        assert_eq!((queue.run(Duration::ZERO), calls.load(Ordering::Relaxed)), (2, 1));
+        assert_eq!(Arc::strong_count(&own), 1);
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::ffi::{CString, c_char, c_void};
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::time::Duration;
 
 use qauth_core::{CustomToken, Error, ErrorCode, Secret, TokenCall, TokenFunction};
@@ -14,9 +13,9 @@ use crate::engine::qauth_engine;
 use crate::error::qauth_error;
 use crate::guard::{Failure, Result, guard, quiet};
 use crate::handle::{self, handle};
-use crate::queue::UserData;
 use crate::source::{Source, qauth_source};
 use crate::text::{self, c_string, pointer};
+use crate::user_data::{Lent, qauth_free_function};
 
 /// One call of a program's own token function. Used up by exactly one of qauth_token_call_give, qauth_token_call_fail and
 /// qauth_token_call_free, inside the function or later, on any thread. Its texts live until then.
@@ -54,9 +53,6 @@ pub struct qauth_custom_token {
 /// exception may leave it, nor longjmp.
 pub type qauth_token_function = Option<unsafe extern "C" fn(user_data: *mut c_void, call: *mut qauth_token_call)>;
 
-/// Frees the user data of a token function. It may call any function of this library; no exception may leave it, nor longjmp.
-pub type qauth_free_function = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
-
 /// A call on its way to an answer, and the texts that C borrows from it.
 pub(crate) struct Call {
     /// Never dropped in a child of fork: those who wait are its parent's.
@@ -91,15 +87,10 @@ impl Call {
     }
 }
 
-type FreeFunction = unsafe extern "C" fn(*mut c_void);
-
 /// A program's function and what it works on.
 struct Function {
     function: unsafe extern "C" fn(*mut c_void, *mut qauth_token_call),
-    user_data: UserData,
-    free: Option<FreeFunction>,
-    /// Whether `user_data` is ours to free.
-    ours: AtomicBool,
+    user_data: Lent,
 }
 
 /// What core holds: the same function, counted.
@@ -111,68 +102,6 @@ impl TokenFunction for Counted {
         // SAFETY: the host gave this function and promised that it can be called so; we are on a thread of the host.
         unsafe { (self.0.function)(self.0.user_data.get(), call) };
         None
-    }
-}
-
-impl Drop for Function {
-    fn drop(&mut self) {
-        if let (true, Some(free)) = (*self.ours.get_mut(), self.free) {
-            let left = Left { user_data: self.user_data, free, next: std::ptr::null_mut() };
-            match std::thread::current().name().is_some_and(|name| name.starts_with("qauth-")) {
-                true => left.keep(),
-                false => left.free(),
-            }
-        }
-    }
-}
-
-/// User data that a thread of the engine was the last to let go of. The program is never called there: the next function of
-/// this library frees it.
-struct Left {
-    user_data: UserData,
-    free: FreeFunction,
-    next: *mut Left,
-}
-
-/// A list without a lock, which a child of fork could inherit held.
-static LEFT: AtomicPtr<Left> = AtomicPtr::new(std::ptr::null_mut());
-
-impl Left {
-    fn keep(self) {
-        let own = Box::into_raw(Box::new(self));
-        let mut first = LEFT.load(Ordering::Relaxed);
-        loop {
-            // SAFETY: it is ours until the exchange below succeeds.
-            unsafe { (*own).next = first };
-            match LEFT.compare_exchange_weak(first, own, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(other) => first = other,
-            }
-        }
-    }
-
-    fn free(&self) {
-        // SAFETY: the host gave this function and promised that it can be called so; each `Left` is freed once.
-        unsafe { (self.free)(self.user_data.get()) };
-    }
-}
-
-/// Frees what threads of the engine have left.
-#[inline]
-pub(crate) fn free_what_is_left() {
-    if !LEFT.load(Ordering::Relaxed).is_null() {
-        free_all();
-    }
-}
-
-#[cold]
-fn free_all() {
-    let mut next = LEFT.swap(std::ptr::null_mut(), Ordering::Acquire);
-    while !next.is_null() {
-        // SAFETY: it came from `keep`; the exchange above made the whole list ours.
-        let left = unsafe { Box::from_raw(next) };
-        next = left.next;
-        left.free();
     }
 }
 
@@ -212,10 +141,9 @@ pub unsafe extern "C" fn qauth_engine_custom_source(
         let Some(function) = function else {
             return Err(Error::new(ErrorCode::InvalidArgument, "function: must not be NULL").into());
         };
-        let (user_data, ours) = (UserData::new(user_data), AtomicBool::new(false));
-        let function = Arc::new(Function { function, user_data, free: free_user_data, ours });
+        let function = Arc::new(Function { function, user_data: Lent::new(user_data, free_user_data) });
         let source = engine.custom_source(name, &options, Counted(function.clone()))?;
-        function.ours.store(true, Ordering::Relaxed);
+        function.user_data.accept();
         place.put(Source::new(source));
         Ok(())
     })

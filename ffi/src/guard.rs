@@ -5,8 +5,8 @@ use std::panic::{self, AssertUnwindSafe};
 use qauth_core::{Error, guarded};
 
 use crate::code::{QAUTH_BUFFER_TOO_SMALL, QAUTH_INTERNAL, QAUTH_OK, qauth_code};
-use crate::custom::free_what_is_left;
 use crate::error::{self, qauth_error};
+use crate::user_data::free_what_is_left;
 
 /// Why a call failed.
 pub(crate) enum Failure {

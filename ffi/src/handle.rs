@@ -102,6 +102,25 @@ pub(crate) fn consume<H: Handle>(handle: *mut H, parameter: &str) -> Result<H::V
     }
 }
 
+/// A handle that stays ours: C borrows it for as long as this lives.
+pub(crate) struct Own<H: Handle>(Box<Tagged<H::Value>>);
+
+impl<H: Handle> Own<H> {
+    pub(crate) fn new(value: H::Value) -> Own<H> {
+        Own(Box::new(Tagged { tag: AtomicU64::new(H::TAG), value }))
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const H {
+        (&raw const *self.0).cast()
+    }
+}
+
+impl<H: Handle> Drop for Own<H> {
+    fn drop(&mut self) {
+        self.0.tag.store(FREED, Ordering::Relaxed);
+    }
+}
+
 /// A place for a result, checked before any work is done.
 pub(crate) struct Out<T>(*mut T);
 

@@ -26,20 +26,27 @@ mod queue;
 
 mod custom;
 
+mod event;
+mod metrics;
+
 // What the header does not show.
 mod guard;
 mod handle;
 mod text;
+mod user_data;
 
 pub use code::*;
 pub use custom::*;
 pub use engine::*;
 pub use error::*;
+pub use event::*;
 pub use headers::*;
+pub use metrics::*;
 pub use queue::*;
 pub use request::*;
 pub use response::*;
 pub use source::*;
 pub use string::*;
 pub use token::*;
+pub use user_data::qauth_free_function;
 pub use version::*;

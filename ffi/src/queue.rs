@@ -17,6 +17,7 @@ use crate::source::{keep, qauth_source};
 use crate::string::qauth_string;
 use crate::text;
 use crate::token::qauth_token;
+use crate::user_data::UserData;
 
 /// Finished calls on their way back: callbacks run only where the program runs the queue, on that thread, with no lock held.
 /// One per event loop or thread as a rule. Any thread, any number at once.
@@ -66,13 +67,14 @@ type Callback<H> = unsafe extern "C" fn(*mut c_void, qauth_code, *mut H, *mut qa
 pub(crate) struct Cancel(Mutex<Option<Pending>>);
 
 pub(crate) struct Queue {
-    core: CompletionQueue,
-    calls: Arc<Calls>,
+    pub(crate) core: CompletionQueue,
+    pub(crate) calls: Arc<Calls>,
 }
 
-/// The calls whose callbacks have not run. Who takes one out runs it: so each runs once.
+/// The calls whose callbacks have not run, and the subscriptions that have not ended. Who takes a call out runs its callback:
+/// so each runs once.
 #[derive(Default)]
-struct Calls(Mutex<Open>);
+pub(crate) struct Calls(Mutex<Open>);
 
 #[derive(Default)]
 struct Open {
@@ -82,32 +84,13 @@ struct Open {
 
 type GiveUp = Box<dyn FnOnce(Error) + Send>;
 
-/// Belongs to the host, which promised that its callbacks may get it on any thread on which they run.
-#[derive(Clone, Copy)]
-pub(crate) struct UserData(*mut c_void);
-
-// SAFETY: as said above; we never look inside.
-unsafe impl Send for UserData {}
-// SAFETY: the same.
-unsafe impl Sync for UserData {}
-
-impl UserData {
-    pub(crate) fn new(user_data: *mut c_void) -> UserData {
-        UserData(user_data)
-    }
-
-    /// A method, so that closures capture the whole.
-    pub(crate) fn get(self) -> *mut c_void {
-        self.0
-    }
-}
-
 impl Calls {
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, give_up: GiveUp) -> u64 {
+    /// `give_up` runs if the queue is freed before this one is taken out.
+    pub(crate) fn add(&self, give_up: GiveUp) -> u64 {
         let mut open = self.lock();
         open.next += 1;
         let number = open.next;
@@ -115,7 +98,7 @@ impl Calls {
         number
     }
 
-    fn take(&self, number: u64) -> bool {
+    pub(crate) fn take(&self, number: u64) -> bool {
         self.lock().give_up.remove(&number).is_some()
     }
 
@@ -152,7 +135,7 @@ where
     let Some(callback) = callback else {
         return Err(Error::new(ErrorCode::InvalidArgument, "callback: must not be NULL").into());
     };
-    let user_data = UserData(user_data);
+    let user_data = UserData::new(user_data);
     let number = queue.calls.add(Box::new(move |error| call_back::<H>(callback, user_data, Err(error))));
     let calls = queue.calls.clone();
     let done = Box::new(move |result: qauth_core::Result<T>| {
@@ -212,7 +195,8 @@ pub unsafe extern "C" fn qauth_queue_run(
 }
 
 /// Frees a queue. Callbacks that have not run get QAUTH_CANCELLED now, on this thread; the renewals that they waited for go on.
-/// NULL does nothing. Any thread, also in a callback; does not block. Since 0.1.0.
+/// Subscriptions to it end: what waits is not told. NULL does nothing. Any thread, also in a callback; does not block.
+/// Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_queue_free(queue: *mut qauth_queue) {
     quiet((), || {

@@ -29,6 +29,12 @@ impl From<Value> for Wiped {
     }
 }
 
+impl From<String> for Wiped {
+    fn from(text: String) -> Wiped {
+        Wiped(c_string(&text))
+    }
+}
+
 impl From<CallResult> for Wiped {
     fn from(result: CallResult) -> Wiped {
         result.into_value().into()

@@ -122,6 +122,12 @@ fn a_c_function_gives_tokens_where_its_program_waits_for_them() {
 }
 
 #[test]
+fn c_callbacks_hear_of_events_until_they_or_their_queue_end() {
+    // faults 53, 59, 73
+    run("c", "events");
+}
+
+#[test]
 fn a_c_program_sends_dpop_requests_with_a_client_of_its_own() {
     run("c", "dpop");
 }
@@ -142,6 +148,12 @@ fn what_cpp_callbacks_throw_comes_out_of_run() {
 fn what_a_cpp_token_function_throws_is_an_error_of_the_call() {
     // fault 78
     run("cpp", "custom");
+}
+
+#[test]
+fn cpp_callbacks_hear_of_events_and_live_as_long_as_they_are_needed() {
+    // faults 53, 59, 78
+    run("cpp", "events");
 }
 
 /// Whether a text is a program without complaint.

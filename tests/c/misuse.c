@@ -26,6 +26,12 @@ static void on_string(void *user_data, qauth_code code, qauth_string *string, qa
     qauth_error_free(error);
 }
 
+static void on_event(void *user_data, const qauth_event *event)
+{
+    (void)event;
+    ++*(int *)user_data;
+}
+
 #define REFUSED(call) FAILS(QAUTH_INVALID_ARGUMENT, call)
 
 int main(void)
@@ -39,6 +45,7 @@ int main(void)
     qauth_string *string = NULL, *no_string = NULL;
     qauth_queue *queue = NULL, *no_queue = NULL;
     qauth_pending *pending = NULL;
+    qauth_subscription *subscription = NULL;
     qauth_request request = QAUTH_REQUEST_INIT;
     const qauth_pair half[] = {{"name", NULL}}, wrong[] = {{bad, "value"}};
     char buffer[16];
@@ -129,6 +136,14 @@ int main(void)
     REFUSED(qauth_source_call_async(source, NULL, "{}", ever, queue, on_string, &calls, NULL, &error));
     REFUSED(qauth_source_call_async(source, "x", "{}", ever, NULL, on_string, &calls, NULL, &error));
     REFUSED(qauth_source_call_async(source, "x", "{}", ever, queue, NULL, &calls, NULL, &error));
+    REFUSED(qauth_engine_on_event(NULL, queue, on_event, &calls, NULL, &subscription, &error));
+    REFUSED(qauth_engine_on_event(engine, NULL, on_event, &calls, NULL, &subscription, &error));
+    REFUSED(qauth_engine_on_event(engine, queue, NULL, &calls, NULL, &subscription, &error));
+    REFUSED(qauth_engine_on_event(engine, queue, on_event, &calls, NULL, NULL, &error));
+    REFUSED(qauth_engine_metrics(NULL, &no_string, &error));
+    REFUSED(qauth_engine_metrics(engine, NULL, &error));
+    REFUSED(qauth_engine_prometheus(NULL, &no_string, &error));
+    REFUSED(qauth_engine_prometheus(engine, NULL, &error));
     SUCCEEDS(qauth_queue_run(queue, 0, NULL, &error));
     CHECK(calls == 0 && size == 77);
 
@@ -146,6 +161,12 @@ int main(void)
     CHECK(!qauth_response_header_name(NULL, 0) && !qauth_response_header_value(NULL, 0) && !qauth_response_body(NULL));
     CHECK(!qauth_string_text(NULL) && qauth_string_length(NULL) == 0 && qauth_queue_fd(NULL) == -1);
     CHECK(!qauth_source_profile(NULL) && !qauth_source_provider(NULL) && !qauth_source_cached(NULL));
+    CHECK(qauth_event_kind(NULL) == 0 && qauth_event_severity(NULL) == 0 && qauth_event_seconds(NULL) == 0);
+    CHECK(!qauth_event_profile(NULL) && !qauth_event_provider(NULL) && !qauth_event_reason(NULL) && !qauth_event_message(NULL));
+    CHECK(qauth_event_at_unix_s(NULL) == -1 && qauth_event_generation(NULL) == 0 && qauth_event_lost(NULL) == 0);
+    CHECK(!qauth_event_error(NULL));
+    CHECK(strcmp(qauth_event_kind_name(0), "unknown") == 0 && strcmp(qauth_event_kind_name(-1), "unknown") == 0);
+    qauth_subscription_free(NULL);
     qauth_pending_cancel(NULL);
     qauth_engine_free(NULL);
     qauth_source_free(NULL);
@@ -211,6 +232,11 @@ int main(void)
     REFUSED(qauth_engine_source((qauth_engine *)source, "quiqup", &no_source, &error));
     REFUSED(qauth_source_invalidate(source, (qauth_token *)headers, &flag, &error));
     REFUSED(qauth_source_token_async(source, ever, (qauth_queue *)engine, on_token, &calls, NULL, &error));
+    REFUSED(qauth_engine_on_event((qauth_engine *)queue, queue, on_event, &calls, NULL, &subscription, &error));
+    REFUSED(qauth_engine_on_event(engine, (qauth_queue *)engine, on_event, &calls, NULL, &subscription, &error));
+    REFUSED(qauth_engine_metrics((qauth_engine *)source, &no_string, &error));
+    CHECK(qauth_event_kind((qauth_event *)source) == 0 && !qauth_event_error((qauth_event *)engine));
+    qauth_subscription_free((qauth_subscription *)queue);
     CHECK(!qauth_token_access_token((qauth_token *)source) && !qauth_string_text((qauth_string *)token));
     CHECK(!qauth_error_message((qauth_error *)response) && qauth_error_code((qauth_error *)response) == QAUTH_INVALID_ARGUMENT);
     qauth_engine_free((qauth_engine *)source);
@@ -221,7 +247,7 @@ int main(void)
     REFUSED(qauth_source_token((qauth_source *)(void *)((char *)source + 1), ever, &no_token, &error));
 
     /* Nothing was written that should not be. */
-    CHECK(!no_engine && !no_source && !no_token && !no_headers && !no_response && !no_string && !no_queue && calls == 0);
+    CHECK(!no_engine && !no_source && !no_token && !no_headers && !no_response && !no_string && !no_queue && !subscription && calls == 0);
 
     SUCCEEDS(qauth_source_token_async(source, ever, queue, on_token, &calls, &pending, &error));
     SUCCEEDS(qauth_queue_run(queue, 10000, &size, &error));

@@ -16,6 +16,8 @@ enum { MAX_FIELDS = 64, MAX_THREADS = 1000 };
 static qauth_engine *engine;
 static qauth_source *source;
 static qauth_token *token; /* the last one it got */
+static qauth_queue *queue; /* of events alone */
+static qauth_subscription *subscription;
 
 /* A thread that asks for a token. */
 typedef struct {
@@ -205,9 +207,67 @@ static void give(void *user_data, qauth_token_call *call) {
     qauth_token_call_give(call, &made, NULL);
 }
 
+/* ---- events ---- */
+
+/* A JSON array that grows; its opening bracket is the first byte. */
+static FILE *events;
+
+/* A member of an object: a comma before all but the first. */
+static void member(const char *name, const char *text) {
+    fprintf(events, "%s\"%s\":\"", strcmp(name, "kind") == 0 ? "" : ",", name);
+    for (const char *byte = text; *byte != '\0'; byte++) {
+        if (*byte == '"' || *byte == '\\') fprintf(events, "\\%c", *byte);
+        else if ((unsigned char)*byte < ' ') fprintf(events, "\\u%04x", (unsigned)*byte);
+        else putc(*byte, events);
+    }
+    putc('"', events);
+}
+
+static void hear(void *user_data, const qauth_event *event) {
+    const qauth_error *error = qauth_event_error(event);
+    (void)user_data;
+    fputs(ftell(events) > 1 ? ",{" : "{", events);
+    member("kind", qauth_event_kind_name(qauth_event_kind(event)));
+    member("profile", qauth_event_profile(event));
+    member("provider", qauth_event_provider(event));
+    member("reason", qauth_event_reason(event));
+    fprintf(events, ",\"seconds\":%.10g", qauth_event_seconds(event));
+    if (error != NULL) member("code", qauth_code_name(qauth_error_code(error)));
+    putc('}', events);
+}
+
+static void do_events(void) {
+    char *json = NULL;
+    size_t size = 0;
+    qauth_error *error = NULL;
+    events = open_memstream(&json, &size);
+    if (events == NULL) abort();
+    putc('[', events);
+    qauth_code code = qauth_queue_run(queue, 0, NULL, &error);
+    putc(']', events);
+    fclose(events);
+    if (answer(code, error)) value("events", json);
+    free(json);
+}
+
+static void do_metrics(void) {
+    qauth_string *json = NULL, *text = NULL;
+    qauth_error *error = NULL;
+    qauth_code code = qauth_engine_metrics(engine, &json, &error);
+    if (code == QAUTH_OK) code = qauth_engine_prometheus(engine, &text, &error);
+    if (answer(code, error)) {
+        value("metrics", qauth_string_text(json));
+        value("prometheus", qauth_string_text(text));
+    }
+    qauth_string_free(json);
+    qauth_string_free(text);
+}
+
 /* ---- the commands ---- */
 
 static void forget(void) {
+    qauth_subscription_free(subscription);
+    qauth_queue_free(queue);
     qauth_token_free(token);
     qauth_source_free(source);
     qauth_engine_close(engine, NULL);
@@ -215,6 +275,17 @@ static void forget(void) {
     token = NULL;
     source = NULL;
     engine = NULL;
+    queue = NULL;
+    subscription = NULL;
+}
+
+static void make_engine(const char *json) {
+    qauth_error *error = NULL;
+    forget();
+    qauth_code code = qauth_engine_from_json(json, &engine, &error);
+    if (code == QAUTH_OK) code = qauth_queue_new(&queue, &error);
+    if (code == QAUTH_OK) code = qauth_engine_on_event(engine, queue, hear, NULL, NULL, &subscription, &error);
+    answer(code, error);
 }
 
 /* A new source takes the place of the old one. */
@@ -252,6 +323,10 @@ static bool on_engine(const char *command, char **field, int count) {
         custom_source(field, count);
     } else if (strcmp(command, "custom_calls") == 0) {
         if (answer(QAUTH_OK, NULL)) number("count", custom_calls);
+    } else if (strcmp(command, "events") == 0) {
+        do_events();
+    } else if (strcmp(command, "metrics") == 0) {
+        do_metrics();
     } else if (strcmp(command, "advance") == 0) {
         qauth_code code = qauth_engine_advance(engine, strtod(field[1], NULL), &error);
         answer(code, error);
@@ -362,11 +437,8 @@ static bool on_source(const char *command, char **field, int count) {
 }
 
 static void handle(char **field, int count) {
-    qauth_error *error = NULL;
     if (strcmp(field[0], "engine") == 0) {
-        forget();
-        qauth_code code = qauth_engine_from_json(field[1], &engine, &error);
-        answer(code, error);
+        make_engine(field[1]);
     } else if (strcmp(field[0], "close") == 0) {
         if (engine != NULL) qauth_engine_close(engine, NULL);
         answer(QAUTH_OK, NULL);

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <qauth.hpp>
@@ -96,6 +97,50 @@ Reply refused(const qauth::Error &error) {
     return reply.flag("retryable", error.retryable()).seconds("retry_after", error.retry_after());
 }
 
+// ---- events ----
+
+string quoted(string_view text) {
+    static const char digits[] = "0123456789abcdef";
+    string out = "\"";
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (c == '"' || c == '\\') (out += '\\', out += c);
+        else if (byte < ' ') (out += "\\u00", out += digits[byte >> 4], out += digits[byte & 15]);
+        else out += c;
+    }
+    return out + '"';
+}
+
+string json(const qauth::Event &event) {
+    std::ostringstream out;
+    out.precision(10);
+    out << "{\"kind\":" << quoted(qauth::name(event.kind())) << ",\"profile\":" << quoted(event.profile())
+        << ",\"provider\":" << quoted(event.provider()) << ",\"reason\":" << quoted(event.reason())
+        << ",\"seconds\":" << event.duration().count();
+    if (const auto error = event.error()) out << ",\"code\":" << quoted(qauth::name(error->code()));
+    out << '}';
+    return out.str();
+}
+
+/// The events of one engine, on a queue of their own.
+class Events {
+public:
+    explicit Events(const qauth::Engine &engine)
+        : subscription_(engine.on_event(queue_, [this](const qauth::Event &event) {
+              list_ += (list_.empty() ? "" : ",") + json(event);
+          })) {}
+
+    string take() {
+        queue_.run(std::chrono::milliseconds(0));
+        return '[' + std::exchange(list_, {}) + ']';
+    }
+
+private:
+    string list_;
+    qauth::Queue queue_;
+    qauth::Subscription subscription_;
+};
+
 // ---- the commands ----
 
 class Driver {
@@ -105,6 +150,7 @@ public:
         if (command == "engine") {
             *this = Driver();
             engine_.emplace(qauth::Engine::from_json(at(line, 1)));
+            events_ = std::make_unique<Events>(*engine_);
             return ok();
         }
         if (command == "close") {
@@ -117,6 +163,9 @@ public:
         if (command == "custom_source") return custom_source(line);
         if (command == "custom_calls") return ok().number("count", static_cast<double>(custom_calls_->load()));
         if (command == "remove") return ok().flag("removed", engine_->remove(at(line, 1)));
+        if (command == "events") return ok().value("events", events_->take());
+        if (command == "metrics")
+            return ok().value("metrics", engine_->metrics()).value("prometheus", engine_->prometheus());
         if (command == "advance") {
             engine_->advance(std::chrono::duration<double>(std::stod(at(line, 1))));
             return ok();
@@ -131,6 +180,7 @@ public:
     Driver &operator=(Driver &&other) {
         if (engine_) engine_->close();
         engine_ = std::move(other.engine_);
+        events_ = std::move(other.events_);
         source_ = std::move(other.source_);
         token_ = std::move(other.token_);
         custom_calls_ = std::move(other.custom_calls_);
@@ -266,6 +316,7 @@ private:
     }
 
     std::optional<qauth::Engine> engine_;
+    std::unique_ptr<Events> events_;
     std::optional<qauth::Source> source_;
     std::optional<qauth::Token> token_; // the last one it got
     std::future<qauth::Token> started_;
