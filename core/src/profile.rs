@@ -2,6 +2,7 @@
 
 mod builder;
 mod needs;
+mod saved;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

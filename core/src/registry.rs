@@ -5,14 +5,16 @@ use std::sync::Arc;
 use ring::digest;
 use serde_json::{Map, Value};
 
+use crate::config::Profiles;
 use crate::error::{Error, Result};
 use crate::profile::{Narrowing, Profile};
 use crate::runtime::Core;
 use crate::source::Source;
 
-/// The core and the sources on it. The map takes no lock, so that a child of `fork` never inherits a held one.
+/// The core, the profiles that sources are made of, and the sources. The map takes no lock, so that a child of `fork` never inherits a held one.
 pub(crate) struct Registry {
     pub(crate) core: Arc<Core>,
+    pub(crate) profiles: Arc<Profiles>,
     sources: papaya::HashMap<SourceKey, Arc<Source>>,
 }
 
@@ -43,8 +45,8 @@ impl SourceKey {
 }
 
 impl Registry {
-    pub(crate) fn new(core: Core) -> Registry {
-        Registry { core: Arc::new(core), sources: papaya::HashMap::new() }
+    pub(crate) fn new(core: Core, profiles: Arc<Profiles>) -> Registry {
+        Registry { core: Arc::new(core), profiles, sources: papaya::HashMap::new() }
     }
 
     pub(crate) fn get_or_make(
@@ -61,6 +63,11 @@ impl Registry {
         }
         let made = make()?;
         Ok(sources.get_or_insert(key, made).clone())
+    }
+
+    /// Whether there is a source of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.sources.pin().keys().any(|key| key.name == name)
     }
 
     /// Closes and forgets the sources of this name; whether there were any.

@@ -12,10 +12,18 @@ const FIELDS = [
 ]
 
 class QauthError extends Error {
+  // Private: what prints or copies an error does not find it.
+  #answer
+
   constructor(detail, options) {
     super(detail.message, options)
     for (const field of FIELDS) this[field] = detail[field] ?? null
     this.retryable ??= false
+    this.#answer = detail.answer ?? null
+  }
+
+  get answer() {
+    return this.#answer
   }
 
   toJSON() {

@@ -3,7 +3,7 @@
 use napi::bindgen_prelude::{Buffer, External};
 use napi::{Env, Result};
 use napi_derive::napi;
-use qauth_core::{Again, Answer, Headers, Request, Response, Token, TokenOptions, TokenRef, TokenSource};
+use qauth_core::{Again, Answer, CallOptions, Headers, Request, Response, Token, TokenOptions, TokenRef, TokenSource};
 
 use crate::convert::{fallible, infallible, object, options};
 use crate::promises::{Begun, Promises};
@@ -197,9 +197,10 @@ pub(crate) fn source_call<'env>(
     parameters: String,
     timeout_ms: Option<f64>,
     min_remaining_ms: Option<f64>,
+    save_as: Option<String>,
 ) -> Result<Begun<'env>> {
     let parameters = object("parameters", &parameters)?;
-    let options = options(timeout_ms, min_remaining_ms)?;
+    let options = CallOptions { token: options(timeout_ms, min_remaining_ms)?, save_as };
     promises.begin(env, |queue, deferred| {
         source.call_queued(operation, parameters, options, queue, move |result| {
             deferred.settle(result.map(|result| result.value().to_string()));

@@ -9,7 +9,9 @@ use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use qauth_core::{CustomToken, Engine, Error, ErrorCode, Request, Token, TokenCall, TokenOptions, TokenSource};
+use qauth_core::{
+    CallOptions, CustomToken, Engine, Error, ErrorCode, Request, Token, TokenCall, TokenOptions, TokenSource,
+};
 use qauth_tests::wire::{self, Reply};
 use serde_json::{Map, Value};
 
@@ -39,6 +41,11 @@ impl Driver {
             "engine" => {
                 self.close();
                 self.engine = Some(Engine::from_json(argument(1))?);
+                return Ok(Reply::ok());
+            }
+            "engine_from_file" => {
+                self.close();
+                self.engine = Some(Engine::from_file(argument(1))?);
                 return Ok(Reply::ok());
             }
             "close" => {
@@ -111,7 +118,9 @@ impl Driver {
                     .fold(reply, |reply, (name, value)| reply.with(format!("header.{name}"), value)))
             }
             "call" => {
-                let result = source.call_blocking(argument(1), &object(argument(2)), TokenOptions::default())?;
+                let save_as = Some(argument(3)).filter(|name| !name.is_empty()).map(str::to_owned);
+                let options = CallOptions { save_as, ..CallOptions::default() };
+                let result = source.call_blocking(argument(1), &object(argument(2)), options)?;
                 Ok(Reply::ok().with("result", result.value().to_string()))
             }
             "invalidate" => Ok(match &self.token {
@@ -212,4 +221,5 @@ fn refused(error: &Error) -> Reply {
         .with_some("server_error_description", error.server_error_description())
         .with("retryable", error.retryable().to_string())
         .with_some("retry_after", error.retry_after().map(|after| after.as_secs_f64().to_string()))
+        .with_some("answer", error.answer().map(Value::to_string))
 }
