@@ -39,7 +39,8 @@ fn a_clients_life_through_the_credentials_api() {
 #[test]
 fn a_new_client_is_saved_as_a_profile_that_works_at_once() {
     let bench = Bench::new();
-    let create = ["call", "console", "create_client", "tenant_id=issuer-001", "name=b", "roles:=[]", "--save-as", "batch"];
+    let create =
+        ["call", "console", "create_client", "tenant_id=issuer-001", "name=b", "roles:=[]", "--save-as", "batch"];
     let created = bench.qauth(&create);
     assert_eq!(created.status, 0, "{}", created.stderr);
     assert_eq!(created.stderr, "note: client_secret is shown this once only: it is kept in profile batch\n");
@@ -57,7 +58,8 @@ fn an_answer_that_cannot_be_saved_is_printed_before_the_error() {
     let answer = json!({"id": "x", "client_secret": "canary-secret"});
     let fault = json!({"vendor": "qpay", "endpoint": "api", "status": 201, "body": answer});
     bench.control("faults", &fault);
-    let create = ["call", "console", "create_client", "tenant_id=issuer-001", "name=b", "roles:=[]", "--save-as", "batch"];
+    let create =
+        ["call", "console", "create_client", "tenant_id=issuer-001", "name=b", "roles:=[]", "--save-as", "batch"];
     let created = bench.qauth(&create);
     assert_eq!(created.status, 13, "{}", created.stderr);
     assert_eq!(serde_json::from_str::<Value>(&created.stdout).unwrap(), answer);
