@@ -57,7 +57,7 @@ fn an_answer_that_cannot_be_saved_is_printed_before_the_error() {
     let bench = Bench::new();
     let answer = json!({"id": "x", "client_secret": "canary-secret"});
     let fault = json!({"vendor": "qpay", "endpoint": "api", "status": 201, "body": answer});
-    bench.control("faults", &fault);
+    bench.script("faults", fault);
     let create =
         ["call", "console", "create_client", "tenant_id=issuer-001", "name=b", "roles:=[]", "--save-as", "batch"];
     let created = bench.qauth(&create);
