@@ -1,5 +1,7 @@
 'use strict'
 
+const { inspect } = require('node:util')
+
 const FIELDS = [
   'code',
   'profile',
@@ -24,6 +26,11 @@ class QauthError extends Error {
 
   get answer() {
     return this.#answer
+  }
+
+  /** As any error; but who asks for all getters does not ask for a secret. */
+  [inspect.custom](depth, options) {
+    return options.getters ? inspect(this, { ...options, getters: false }) : this
   }
 
   toJSON() {

@@ -1,4 +1,4 @@
-"""A new client that is saved as a profile: the option in both forms, and the secrecy of an answer that cannot be kept."""
+"""A new client that is saved as a profile, and the secrecy of an answer that cannot be kept."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import qauth
 
 CLIENT = {"tenant_id": "issuer-001", "name": "batch", "roles": ["issuer"]}
 PERSON = {"grant": "password", "username": "maria", "password": "qpay-password-08fd"}
+ANSWER = {"id": "7", "client_secret": "canary-secret"}
 Create = Callable[..., Any]
 
 
@@ -46,7 +47,7 @@ def test_the_new_profile_works_at_once(engine_of_a_file: qauth.Engine, create: C
     file = tmp_path / "profiles.d/batch.toml"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert made["client_secret"] in file.read_text()
-    assert engine_of_a_file.profiles == ["console", "batch"]
+    assert engine_of_a_file.profiles() == ["console", "batch"]
     assert engine_of_a_file.source("batch").token().access_token
     with pytest.raises(qauth.InvalidArgumentError, match="batch is a profile already"):
         create(save_as="batch")
@@ -72,12 +73,11 @@ def test_without_a_file_there_is_no_place_for_it(sim: Sim) -> None:
 
 
 def test_an_answer_that_cannot_be_kept_comes_with_the_error_alone(sim: Sim, create: Create) -> None:
-    answer = {"id": "7", "client_secret": "canary-secret"}
-    sim.fault("qpay", "api", status=201, body=answer)
+    sim.fault("qpay", "api", status=201, body=ANSWER)
     with pytest.raises(qauth.ProtocolError) as caught:
         create(save_as="batch")
     error = caught.value
-    assert error.answer == answer
+    assert error.answer == ANSWER
     shown = [repr(error), str(error), f"{error}", repr(vars(error)), repr(error.args)]
     shown += traceback.TracebackException.from_exception(error, capture_locals=True).format()
     shown.append(pickle.dumps(error).decode("latin-1"))

@@ -155,9 +155,9 @@ class TokenSource:
     ) -> Any:
         """Runs an operation that the provider file declares, and gives its parsed result; refusals are errors too.
 
-        With ``save_as`` an operation that makes a new client saves it as a profile of this name, in ``profiles.d`` beside
-        the configuration, before it returns; ``engine.source(name)`` works at once. An error that comes after the
-        vendor's answer has it as ``answer``."""
+        With ``save_as`` an operation that makes a new client saves it as a profile of this name, in ``profiles.d``
+        beside the configuration, before it returns; ``engine.source(name)`` works at once. An error that comes after
+        the vendor's answer has it as ``answer``."""
     def call_async(
         self,
         operation: str,
