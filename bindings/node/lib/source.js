@@ -111,9 +111,8 @@ class TokenSource {
 
   async call(operation, parameters = {}, options) {
     const args = [check.text('operation', operation), check.json('parameters', parameters)]
-    const { timeoutMs, minRemainingMs, saveAs, signal } = check.options('options', options, check.CALL)
-    args.push(timeoutMs, minRemainingMs, saveAs)
-    return JSON.parse(await this.#begin(signal, native.sourceCall, this.#handle, ...args))
+    const { signal, ...given } = check.options('options', options, check.CALL)
+    return JSON.parse(await this.#begin(signal, native.sourceCall, this.#handle, ...args, given))
   }
 
   invalidate(token) {
