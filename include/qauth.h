@@ -59,8 +59,8 @@
 typedef struct qauth_engine qauth_engine;
 
 /**
- * Why a call failed: a code, a text to act on, and what the server said. Never holds a secret or a token. Its texts live
- * until qauth_error_free; any thread may read them.
+ * Why a call failed: a code, a text to act on, and what the server said. None of them holds a secret or a token;
+ * qauth_error_answer alone may. Its texts live until qauth_error_free; any thread may read them.
  */
 typedef struct qauth_error qauth_error;
 
@@ -531,6 +531,14 @@ bool qauth_error_retryable(const qauth_error *error);
 int64_t qauth_error_retry_after_ms(const qauth_error *error);
 
 /**
+ * What the vendor answered, as JSON, where it holds a secret that is shown this once only and the call could not finish with
+ * it: the profile could not be saved (qauth_source_call_saving), or the answer not be read (then it is its text). NULL with
+ * every other error. It is the only copy: store it, and keep it out of logs. Borrowed from the error, and wiped with it. Any
+ * thread; does not block. Since 0.1.0.
+ */
+const char *qauth_error_answer(const qauth_error *error);
+
+/**
  * Frees an error and its texts. NULL does nothing. Any thread; does not block. Since 0.1.0.
  */
 void qauth_error_free(qauth_error *error);
@@ -763,6 +771,22 @@ qauth_code qauth_source_call(const qauth_source *source,
                              uint64_t timeout_ms,
                              qauth_string **result_json_out,
                              qauth_error **error_out);
+
+/**
+ * The same for an operation that makes a new client ("create_client"), which becomes the profile save_as: a file
+ * profiles.d/NAME.toml beside the configuration, for its owner alone, written durably before this returns. It works at once,
+ * in this engine (qauth_engine_source) and in others of that file. NULL saves nothing. Before anything is sent, fails with
+ * QAUTH_INVALID_ARGUMENT for a name that is taken or none and for an operation that makes no client, QAUTH_CONFIG where the
+ * engine is of no file, QAUTH_STORE where the profile's could not be written. After it, with QAUTH_STORE or QAUTH_PROTOCOL:
+ * then qauth_error_answer has the answer. Since 0.1.0.
+ */
+qauth_code qauth_source_call_saving(const qauth_source *source,
+                                    const char *operation,
+                                    const char *parameters_json,
+                                    const char *save_as,
+                                    uint64_t timeout_ms,
+                                    qauth_string **result_json_out,
+                                    qauth_error **error_out);
 
 /**
  * The API rejected this token. Acts only if it is still the current one; the next caller then gets a new one. *acted_out tells
@@ -1044,6 +1068,21 @@ qauth_code qauth_source_call_async(const qauth_source *source,
                                    void *user_data,
                                    qauth_pending **pending_out,
                                    qauth_error **error_out);
+
+/**
+ * Runs an operation and saves its new client like qauth_source_call_saving and returns at once; else as
+ * qauth_source_token_async. Giving it up does not end it: what is made is saved. Since 0.1.0.
+ */
+qauth_code qauth_source_call_saving_async(const qauth_source *source,
+                                          const char *operation,
+                                          const char *parameters_json,
+                                          const char *save_as,
+                                          uint64_t timeout_ms,
+                                          const qauth_queue *queue,
+                                          qauth_string_callback callback,
+                                          void *user_data,
+                                          qauth_pending **pending_out,
+                                          qauth_error **error_out);
 
 /**
  * Gives a queued call up: its callback gets QAUTH_CANCELLED, unless its result waits in the queue already. A renewal under way

@@ -101,7 +101,8 @@ enum class Severity : qauth_severity {
 /// A limit for a call. None: the profile's own. Zero or less: cached tokens only.
 using Timeout = std::optional<std::chrono::milliseconds>;
 
-/// A failed call. what() is the whole text, for people and logs: it holds no secret. Copies share it and do not throw.
+/// A failed call. what() is the whole text, for people and logs: it holds no secret; answer() alone may. Copies share it
+/// and do not throw.
 class Error : public std::runtime_error {
 public:
     Code code() const noexcept { return parts_->code; }
@@ -119,6 +120,9 @@ public:
     bool retryable() const noexcept { return parts_->retryable; }
     /// How long to wait before the next try can help.
     std::optional<std::chrono::milliseconds> retry_after() const noexcept { return parts_->retry_after; }
+    /// The vendor's answer, as JSON, where it holds a secret that is shown this once only and the call could not finish with
+    /// it. It is the only copy: store it, and keep it out of logs.
+    const std::optional<std::string> &answer() const noexcept { return parts_->answer; }
 
     /// What an Error is made of.
     struct Parts {
@@ -129,6 +133,7 @@ public:
         std::optional<std::string> server_error, server_error_description;
         bool retryable = false;
         std::optional<std::chrono::milliseconds> retry_after;
+        std::optional<std::string> answer;
     };
 
     explicit Error(Parts parts)
@@ -221,6 +226,7 @@ inline Error::Parts parts(qauth_code code, const qauth_error *error) {
     parts.retryable = qauth_error_retryable(error);
     const std::int64_t after = qauth_error_retry_after_ms(error);
     if (after >= 0) parts.retry_after = std::chrono::milliseconds(after);
+    parts.answer = copy(qauth_error_answer(error));
     return parts;
 }
 
@@ -700,6 +706,18 @@ public:
         }));
     }
 
+    /// The same for an operation that makes a new client, which becomes the profile save_as, beside the configuration,
+    /// before this returns. An Error that comes after the vendor's answer has it: answer().
+    std::string call_saving(std::string_view operation, std::string_view parameters_json, std::string_view save_as,
+                            Timeout timeout = std::nullopt) const {
+        const detail::Text c_operation(operation, "operation"), parameters(parameters_json, "parameters_json"),
+            name(save_as, "save_as");
+        return detail::text(detail::make<qauth_string>([&](auto **result, auto **error) {
+            return qauth_source_call_saving(handle_.get(), c_operation, parameters, name, detail::milliseconds(timeout),
+                                            result, error);
+        }));
+    }
+
     /// As token(), but returns at once; the callback gets the result when the queue is run, unless this throws.
     Pending token_async(const Queue &queue, std::function<void(Result<Token>)> callback,
                         Timeout timeout = std::nullopt) const {
@@ -726,6 +744,19 @@ public:
         return detail::queue<std::string>(std::move(callback), [&](void *user_data, auto **pending, auto **error) {
             return qauth_source_call_async(handle_.get(), c_operation, parameters, detail::milliseconds(timeout),
                                            queue.get(), detail::qauth_hpp_deliver_string, user_data, pending, error);
+        });
+    }
+
+    /// As call_saving(), but returns at once.
+    Pending call_saving_async(const Queue &queue, std::string_view operation, std::string_view parameters_json,
+                              std::string_view save_as, std::function<void(Result<std::string>)> callback,
+                              Timeout timeout = std::nullopt) const {
+        const detail::Text c_operation(operation, "operation"), parameters(parameters_json, "parameters_json"),
+            name(save_as, "save_as");
+        return detail::queue<std::string>(std::move(callback), [&](void *user_data, auto **pending, auto **error) {
+            return qauth_source_call_saving_async(handle_.get(), c_operation, parameters, name,
+                                                  detail::milliseconds(timeout), queue.get(),
+                                                  detail::qauth_hpp_deliver_string, user_data, pending, error);
         });
     }
 

@@ -50,6 +50,16 @@ export interface TokenOptions extends CallOptions {
   minRemainingMs?: number | undefined
 }
 
+/** What goes with an operation, beside its parameters. */
+export interface OperationOptions extends TokenOptions {
+  /**
+   * Where the operation makes a new client: the name of the profile that it becomes, in `profiles.d` beside the
+   * configuration, before the promise is fulfilled. `engine.source(name)` works at once. An error that comes after the
+   * vendor's answer has it as `answer`.
+   */
+  saveAs?: string | undefined
+}
+
 /** What goes with a request, beside the token. */
 export interface RequestOptions extends CallOptions {
   /** Appended to the target's own query. An array repeats its name. */
@@ -183,7 +193,7 @@ export class TokenSource {
    */
   request(method: string, target: string | URL, options?: RequestOptions): Promise<Response>
   /** Runs an operation that the provider declares, and gives its parsed answer. */
-  call(operation: string, parameters?: JsonObject, options?: TokenOptions): Promise<any>
+  call(operation: string, parameters?: JsonObject, options?: OperationOptions): Promise<any>
   /**
    * The global `fetch` with every header that the profile's API needs; it needs no `this`. A path that begins with `/` is one
    * below the API address. A 401 leads to one new token and one more try, if the body can be sent again. Redirects are
@@ -258,5 +268,11 @@ export class QauthError extends Error {
   readonly retryable: boolean
   /** How long to wait before the next try can help. */
   readonly retryAfterMs: number | null
+  /**
+   * What the vendor answered, where it holds a secret that is shown this once only and the call could not finish with it:
+   * the profile could not be saved, or the answer not be read (then it is its text). It is the only copy: store it, and
+   * keep it out of logs. Nothing that prints, copies or clones the error finds it.
+   */
+  readonly answer: any
   toJSON(): object
 }

@@ -195,7 +195,7 @@ Parameters:
 
 Examples:
   qauth call pricing prices sku=A-1
-  qauth call console create_client tenant_id=issuer-001 name=batch roles:='[\"issuer\"]'"
+  qauth call console create_client tenant_id=issuer-001 name=batch roles:='[\"issuer\"]' --save-as batch"
 )]
 pub(crate) struct CallArgs {
     /// A profile, or a provider with its credentials in the environment
@@ -207,6 +207,13 @@ pub(crate) struct CallArgs {
     /// What the operation takes
     #[arg(value_name = "NAME=VALUE")]
     pub(crate) parameters: Vec<String>,
+
+    /// Save the new client that it makes as a profile of this name
+    ///
+    /// The file is profiles.d/NAME.toml beside the configuration, for its owner alone. Where it cannot be
+    /// written after all, the answer is printed all the same, and the error follows.
+    #[arg(long, verbatim_doc_comment, value_name = "NAME")]
+    pub(crate) save_as: Option<String>,
 
     /// For token and call together; otherwise the profile's own limit
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]

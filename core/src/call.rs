@@ -208,13 +208,18 @@ pub(crate) async fn call(
         (200..300, OnUnauthorized::Result) => Value::Bool(true),
         (401, OnUnauthorized::Result) => Value::Bool(false),
         (200..300, _) if response.body.is_empty() => Value::Null,
-        (200..300, _) => json::parse(
-            &response.body,
-            profile.provider.definition().answer.control_characters_in_strings,
-        )
-        .map_err(|fault| {
-            Error::protocol(format!("the answer of operation {name} is not JSON: {fault}")).with_status(response.status)
-        })?,
+        (200..300, _) => {
+            json::parse(&response.body, profile.provider.definition().answer.control_characters_in_strings).map_err(
+                |fault| {
+                    let error = Error::protocol(format!("the answer of operation {name} is not JSON: {fault}"));
+                    let error = error.with_status(response.status);
+                    match operation.secrets.is_empty() {
+                        true => error,
+                        false => error.with_answer(Value::from(String::from_utf8_lossy(&response.body))),
+                    }
+                },
+            )?
+        }
         _ => return Err(refused(source, &profile, &format!("operation {name}"), &answered)),
     };
     Ok(CallResult { value, secrets })
@@ -379,7 +384,8 @@ pub(crate) async fn headers(source: &Arc<Source>, method: &str, target: &str, li
     attach::headers(&source.core, &source.profile(), &published, method, &url)
 }
 
-fn find<'a>(profile: &'a Profile, name: &str) -> Result<&'a Operation> {
+/// The operation of this name, if this profile can call it.
+pub(crate) fn find<'a>(profile: &'a Profile, name: &str) -> Result<&'a Operation> {
     let definition = profile.provider.definition();
     let operation = definition.operations.get(name).ok_or_else(|| {
         let known: Vec<&str> = definition.operations.keys().map(String::as_str).collect();

@@ -63,7 +63,8 @@ impl Engine {
         Engine::from_config(Config::discover(discovery)?)
     }
 
-    /// A `qauth.toml`, or JSON of the same structure where the name ends in `.json`, and `profiles.d/*.toml` beside it.
+    /// A `qauth.toml`, or JSON of the same structure where the name ends in `.json`, and `profiles.d/*.toml` beside it:
+    /// further ones may come there while the engine runs ([`crate::CallOptions::save_as`]).
     ///
     /// # Errors
     /// `config`, naming file, section and field.
@@ -111,7 +112,7 @@ impl Engine {
     fn from_config(config: Config) -> Result<Engine> {
         let store = Box::new(MemoryStore::new()?);
         let core = Core::new(config.clock.clone(), store, config.transport.clone(), config.max_answer)?;
-        let registry = Registry::new(core, config.keeping);
+        let registry = Registry::new(core, config.profiles.clone(), config.keeping);
         Ok(Engine(Arc::new(Inner { config, registry })))
     }
 
@@ -164,7 +165,7 @@ impl Engine {
         function: impl TokenFunction,
     ) -> Result<TokenSource> {
         let mut overrides = overrides.clone();
-        if !self.0.config.profiles.contains_key(name) {
+        if self.0.config.profiles.get(name)?.is_none() {
             overrides.entry("provider").or_insert_with(|| Value::from("custom"));
         }
         let source = self.source_with(name, &overrides)?;
@@ -178,9 +179,9 @@ impl Engine {
         self.0.registry.remove(name)
     }
 
-    /// The profiles of the configuration, in its order.
-    pub fn profiles(&self) -> impl Iterator<Item = &str> {
-        self.0.config.profiles.keys().map(String::as_str)
+    /// The profiles of the configuration, in its order, and those that have come into `profiles.d` since.
+    pub fn profiles(&self) -> Vec<String> {
+        self.0.config.profiles.names()
     }
 
     /// The provider of this name: the configuration's own, or a built-in one.
@@ -264,8 +265,8 @@ impl Engine {
 
     fn profile_input(&self, name: &str, overrides: &Map<String, Value>) -> Result<ProfileInput> {
         let config = &self.0.config;
-        let mut input = match config.profiles.get(name) {
-            Some(input) => input.clone(),
+        let mut input = match config.profiles.get(name)? {
+            Some(input) => input,
             None if self.provider(name).is_ok() || overrides.contains_key("provider") => {
                 check_profile_name(name)?;
                 let mut table = Map::new();
@@ -278,7 +279,7 @@ impl Engine {
                     // The provider's own mistake says more than that there is none.
                     self.provider(name)?;
                 }
-                let known: Vec<&str> = self.profiles().collect();
+                let known = self.profiles();
                 let known = if known.is_empty() {
                     "there are none".to_owned()
                 } else {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::Value;
+
 macro_rules! error_codes {
     ($( $(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal, exit $exit:literal, $retry:literal; )+) => {
         /// What went wrong, as a stable number and word. Numbers are never reused.
@@ -99,6 +101,7 @@ struct Detail {
     server_error_description: Option<String>,
     retryable: bool,
     retry_after: Option<Duration>,
+    answer: Option<Value>,
 }
 
 /// The result of every fallible call of this crate.
@@ -117,6 +120,7 @@ impl Error {
             server_error_description: None,
             retryable: code.retryable(),
             retry_after: None,
+            answer: None,
         }))
     }
 
@@ -170,6 +174,12 @@ impl Error {
         self
     }
 
+    /// Keeps an answer that cannot be had again.
+    pub(crate) fn with_answer(mut self, answer: Value) -> Error {
+        self.0.answer = Some(answer);
+        self
+    }
+
     /// The stable code.
     pub fn code(&self) -> ErrorCode {
         self.0.code
@@ -213,6 +223,13 @@ impl Error {
     /// How long to wait before the next try can help.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// What the vendor answered, where it holds a secret that is shown this once only and the call could not finish with
+    /// it: the profile could not be saved ([`crate::CallOptions::save_as`]), or the answer not be read (then it is its
+    /// text). It is the only copy: store it, and keep it out of logs. Neither `Display` nor `Debug` shows it.
+    pub fn answer(&self) -> Option<&Value> {
+        self.0.answer.as_ref()
     }
 }
 

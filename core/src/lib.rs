@@ -49,6 +49,7 @@ mod registry;
 mod request;
 mod response;
 mod runtime;
+mod saving;
 mod schedule;
 #[cfg(feature = "schema")]
 pub mod schema;
@@ -82,7 +83,7 @@ pub use provider::{FieldInfo, Mistake, OperationInfo, Provider};
 pub use recorded::Recorded;
 pub use secret::Secret;
 pub use token::Token;
-pub use token_source::{TokenOptions, TokenRef, TokenSource};
+pub use token_source::{CallOptions, TokenOptions, TokenRef, TokenSource};
 
 /// This library's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

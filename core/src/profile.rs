@@ -3,6 +3,7 @@
 mod builder;
 mod credentials;
 mod needs;
+mod saved;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

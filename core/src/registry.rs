@@ -8,7 +8,7 @@ use std::time::Duration;
 use ring::digest;
 use serde_json::{Map, Value};
 
-use crate::config::Keeping;
+use crate::config::{Keeping, Profiles};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::profile::{Narrowing, Profile};
@@ -20,9 +20,11 @@ use crate::store::BoxFuture;
 /// However short sources may be idle, all of them are not looked through more often.
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 
-/// The core and the sources on it. The map takes no lock, so that a child of `fork` never inherits a held one.
+/// The core, the profiles that sources are made of, and the sources. The map takes no lock, so that a child of `fork` never
+/// inherits a held one.
 pub(crate) struct Registry {
     pub(crate) core: Arc<Core>,
+    pub(crate) profiles: Arc<Profiles>,
     sources: papaya::HashMap<SourceKey, Arc<Source>>,
     keeping: Keeping,
     evicted: AtomicU64,
@@ -57,9 +59,10 @@ impl SourceKey {
 }
 
 impl Registry {
-    pub(crate) fn new(core: Core, keeping: Keeping) -> Arc<Registry> {
+    pub(crate) fn new(core: Core, profiles: Arc<Profiles>, keeping: Keeping) -> Arc<Registry> {
         let registry = Arc::new(Registry {
             core: Arc::new(core),
+            profiles,
             sources: papaya::HashMap::new(),
             keeping,
             evicted: AtomicU64::new(0),
@@ -125,6 +128,11 @@ impl Registry {
         }
         let names: HashSet<&String> = sources.keys().map(|key| &key.name).collect();
         gone.into_iter().filter(|name| !names.contains(name)).for_each(|name| self.core.tallies.forget(name));
+    }
+
+    /// Whether there is a source of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.sources.pin().keys().any(|key| key.name == name)
     }
 
     /// Closes and forgets the sources of this name; whether there were any.

@@ -16,6 +16,7 @@ use crate::login::{self, LoggedOut, Login, LoginKind, LoginOptions};
 use crate::profile::Narrowing;
 use crate::provider::{GrantKind, Provider};
 use crate::registry::{Registry, SourceKey};
+use crate::saving::Saving;
 use crate::source::{Limit, Source};
 use crate::token::{Published, Token};
 
@@ -35,6 +36,16 @@ pub struct TokenOptions {
     pub timeout: Option<Duration>,
     /// The token must live at least this long from now on.
     pub min_remaining: Duration,
+}
+
+/// How an operation is called, beside its parameters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallOptions {
+    /// For its token; the timeout is for token and call together.
+    pub token: TokenOptions,
+    /// Where the operation makes a new client: the name of the profile that it becomes, a file `profiles.d/NAME.toml` beside
+    /// the configuration. It is written durably, for its owner alone, before the answer is given, and works at once.
+    pub save_as: Option<String>,
 }
 
 impl TokenSource {
@@ -226,23 +237,34 @@ impl TokenSource {
     ///
     /// # Errors
     /// As [`TokenSource::request`]; statuses that are no success are errors too: `access_denied`, `invalid_argument`,
-    /// `rate_limited`, `server_error`.
+    /// `rate_limited`, `server_error`. With [`CallOptions::save_as`], before anything is sent: `invalid_argument` for a
+    /// name that is taken or none, and for an operation that makes no client; `config` where the engine is of no file;
+    /// `store` where the profile's could not be written. After it: `store` and `protocol`, with [`Error::answer`].
     pub async fn call(
         &self,
         operation: &str,
         parameters: &Map<String, Value>,
-        options: TokenOptions,
+        options: CallOptions,
     ) -> Result<CallResult> {
         self.served(Host::Here, self.run(operation, parameters, options)).await
     }
 
-    async fn run(&self, operation: &str, parameters: &Map<String, Value>, options: TokenOptions) -> Result<CallResult> {
-        let limit = self.limit(options);
-        self.on_runtime({
-            let (source, operation, parameters) = (self.source.clone(), operation.to_owned(), parameters.clone());
-            async move { call::call(&source, &operation, &parameters, None, limit).await }
-        })
-        .await
+    async fn run(&self, operation: &str, parameters: &Map<String, Value>, options: CallOptions) -> Result<CallResult> {
+        let limit = self.limit(options.token);
+        let (source, operation, parameters) = (self.source.clone(), operation.to_owned(), parameters.clone());
+        let Some(name) = options.save_as else {
+            return self
+                .on_runtime(async move { call::call(&source, &operation, &parameters, None, limit).await })
+                .await;
+        };
+        let registry = self.registry.clone();
+        let work = async move {
+            let saving = Saving::prepare(&registry, &source.profile(), &operation, &name).await?;
+            // A secret that is shown once is on its way.
+            let _critical = source.core.running()?.critical();
+            saving.finish(call::call(&source, &operation, &parameters, None, limit).await?).await
+        };
+        self.about(self.source.core.to_the_end(work).await)
     }
 
     /// The same for a thread that may block.
@@ -253,7 +275,7 @@ impl TokenSource {
         &self,
         operation: &str,
         parameters: &Map<String, Value>,
-        options: TokenOptions,
+        options: CallOptions,
     ) -> Result<CallResult> {
         block_on(self.call(operation, parameters, options))
     }
@@ -295,7 +317,7 @@ impl TokenSource {
         &self,
         operation: String,
         parameters: Map<String, Value>,
-        options: TokenOptions,
+        options: CallOptions,
         queue: &CompletionQueue,
         done: impl FnOnce(Result<CallResult>) + Send + 'static,
     ) -> Result<Pending> {

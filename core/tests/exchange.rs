@@ -5,7 +5,7 @@ mod script;
 
 use std::time::Duration;
 
-use qauth_core::{Engine, Error, ErrorCode, TokenOptions, TokenSource};
+use qauth_core::{CallOptions, Engine, Error, ErrorCode, TokenOptions, TokenSource};
 use script::Script;
 use serde_json::{Map, Value, json};
 
@@ -89,7 +89,7 @@ fn an_operation_about_a_token_does_not_show_it() {
     ));
     let source = engine.source("p").unwrap();
     let about = parameters(json!({"token": "canary-token"}));
-    let error = source.call_blocking("introspect", &about, TokenOptions::default()).unwrap_err();
+    let error = source.call_blocking("introspect", &about, CallOptions::default()).unwrap_err();
     assert!(error.to_string().contains("cannot read ***"), "{error}");
 }
 
@@ -107,7 +107,7 @@ fn an_operation_whose_value_nobody_gives_is_not_sent_without_it() {
         operations = { list = { method = "GET", path = "/list", query = { tenant = "{tenant}" } } }
         "#,
     );
-    let error = engine.source("p").unwrap().call_blocking("list", &Map::new(), TokenOptions::default()).unwrap_err();
+    let error = engine.source("p").unwrap().call_blocking("list", &Map::new(), CallOptions::default()).unwrap_err();
     assert!(error.code() == ErrorCode::Config && error.message().contains("tenant: is missing"), "{error}");
     assert!(server.asked("/list").is_empty());
 }

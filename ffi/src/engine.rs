@@ -169,7 +169,7 @@ pub unsafe extern "C" fn qauth_engine_profiles_json(
 ) -> qauth_code {
     guard(error_out, || {
         let place = handle::out(json_out, "json_out")?;
-        let names: Vec<&str> = handle::borrow(engine, "engine")?.profiles().collect();
+        let names = handle::borrow(engine, "engine")?.profiles();
         place.put(Value::from(names).into());
         Ok(())
     })

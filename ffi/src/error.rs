@@ -7,10 +7,11 @@ use qauth_core::Error;
 use crate::code::{QAUTH_INVALID_ARGUMENT, QAUTH_OK, qauth_code};
 use crate::guard::{Failure, quiet};
 use crate::handle::{self, handle};
+use crate::string::Wiped;
 use crate::text::{c_string, pointer};
 
-/// Why a call failed: a code, a text to act on, and what the server said. Never holds a secret or a token. Its texts live
-/// until qauth_error_free; any thread may read them.
+/// Why a call failed: a code, a text to act on, and what the server said. None of them holds a secret or a token;
+/// qauth_error_answer alone may. Its texts live until qauth_error_free; any thread may read them.
 pub struct qauth_error {
     _opaque: [u8; 0],
 }
@@ -28,6 +29,7 @@ pub(crate) struct Texts {
     server_error_description: Option<CString>,
     retryable: bool,
     retry_after_ms: i64,
+    answer: Option<Wiped>,
 }
 
 impl From<&Error> for Texts {
@@ -42,6 +44,7 @@ impl From<&Error> for Texts {
             server_error_description: error.server_error_description().map(c_string),
             retryable: error.retryable(),
             retry_after_ms: error.retry_after().map_or(-1, |after| after.as_millis().try_into().unwrap_or(i64::MAX)),
+            answer: error.answer().cloned().map(Wiped::from),
         }
     }
 }
@@ -60,6 +63,7 @@ impl From<&Failure> for Texts {
                 server_error_description: None,
                 retryable: false,
                 retry_after_ms: -1,
+                answer: None,
             },
         }
     }
@@ -132,6 +136,15 @@ pub unsafe extern "C" fn qauth_error_retryable(error: *const qauth_error) -> boo
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_error_retry_after_ms(error: *const qauth_error) -> i64 {
     read(error, -1, |error| error.retry_after_ms)
+}
+
+/// What the vendor answered, as JSON, where it holds a secret that is shown this once only and the call could not finish with
+/// it: the profile could not be saved (qauth_source_call_saving), or the answer not be read (then it is its text). NULL with
+/// every other error. It is the only copy: store it, and keep it out of logs. Borrowed from the error, and wiped with it. Any
+/// thread; does not block. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qauth_error_answer(error: *const qauth_error) -> *const c_char {
+    read(error, std::ptr::null(), |error| pointer(error.answer.as_ref().map(|answer| &answer.0)))
 }
 
 /// Frees an error and its texts. NULL does nothing. Any thread; does not block. Since 0.1.0.

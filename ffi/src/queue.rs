@@ -13,7 +13,7 @@ use crate::guard::{Result, guard, quiet};
 use crate::handle::{self, Handle, handle};
 use crate::request::{self, qauth_request, timeout};
 use crate::response::qauth_response;
-use crate::source::{keep, qauth_source};
+use crate::source::{call_options, keep, qauth_source};
 use crate::string::qauth_string;
 use crate::text;
 use crate::token::qauth_token;
@@ -260,11 +260,43 @@ pub unsafe extern "C" fn qauth_source_call_async(
     pending_out: *mut *mut qauth_pending,
     error_out: *mut *mut qauth_error,
 ) -> qauth_code {
+    // SAFETY: the same contract.
+    unsafe {
+        qauth_source_call_saving_async(
+            source,
+            operation,
+            parameters_json,
+            std::ptr::null(),
+            timeout_ms,
+            queue,
+            callback,
+            user_data,
+            pending_out,
+            error_out,
+        )
+    }
+}
+
+/// Runs an operation and saves its new client like qauth_source_call_saving and returns at once; else as
+/// qauth_source_token_async. Giving it up does not end it: what is made is saved. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qauth_source_call_saving_async(
+    source: *const qauth_source,
+    operation: *const c_char,
+    parameters_json: *const c_char,
+    save_as: *const c_char,
+    timeout_ms: u64,
+    queue: *const qauth_queue,
+    callback: qauth_string_callback,
+    user_data: *mut c_void,
+    pending_out: *mut *mut qauth_pending,
+    error_out: *mut *mut qauth_error,
+) -> qauth_code {
     guard(error_out, || {
         let source = keep(source)?;
         let operation = text::required(operation, "operation")?.to_owned();
         let parameters = text::object(parameters_json, "parameters_json")?;
-        let options = TokenOptions { timeout: timeout(timeout_ms), ..TokenOptions::default() };
+        let options = call_options(timeout_ms, save_as)?;
         queued(queue, callback, user_data, pending_out, |queue, done| {
             Ok(source.call_queued(operation, parameters, options, queue, done)?)
         })

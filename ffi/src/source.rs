@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::time::Duration;
 
-use qauth_core::{Again, Answer, Error, ErrorCode, TokenOptions, TokenSource};
+use qauth_core::{Again, Answer, CallOptions, Error, ErrorCode, TokenOptions, TokenSource};
 
 use crate::code::qauth_code;
 use crate::error::qauth_error;
@@ -40,6 +40,12 @@ impl Source {
 /// A source for a call that may wait: it lives on if the handle is freed meanwhile.
 pub(crate) fn keep(source: *const qauth_source) -> Result<TokenSource> {
     Ok(handle::borrow(source, "source")?.core.clone())
+}
+
+/// What a call of an operation is told beside its parameters.
+pub(crate) fn call_options(timeout_ms: u64, save_as: *const c_char) -> Result<CallOptions> {
+    let token = TokenOptions { timeout: timeout(timeout_ms), ..TokenOptions::default() };
+    Ok(CallOptions { token, save_as: text::optional(save_as, "save_as")?.map(str::to_owned) })
 }
 
 /// Gets a valid token, from the cache when a fresh one is there. Blocks the caller for at most timeout_ms (0: cached only;
@@ -232,12 +238,42 @@ pub unsafe extern "C" fn qauth_source_call(
     result_json_out: *mut *mut qauth_string,
     error_out: *mut *mut qauth_error,
 ) -> qauth_code {
+    // SAFETY: the same contract.
+    unsafe {
+        qauth_source_call_saving(
+            source,
+            operation,
+            parameters_json,
+            std::ptr::null(),
+            timeout_ms,
+            result_json_out,
+            error_out,
+        )
+    }
+}
+
+/// The same for an operation that makes a new client ("create_client"), which becomes the profile save_as: a file
+/// profiles.d/NAME.toml beside the configuration, for its owner alone, written durably before this returns. It works at once,
+/// in this engine (qauth_engine_source) and in others of that file. NULL saves nothing. Before anything is sent, fails with
+/// QAUTH_INVALID_ARGUMENT for a name that is taken or none and for an operation that makes no client, QAUTH_CONFIG where the
+/// engine is of no file, QAUTH_STORE where the profile's could not be written. After it, with QAUTH_STORE or QAUTH_PROTOCOL:
+/// then qauth_error_answer has the answer. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qauth_source_call_saving(
+    source: *const qauth_source,
+    operation: *const c_char,
+    parameters_json: *const c_char,
+    save_as: *const c_char,
+    timeout_ms: u64,
+    result_json_out: *mut *mut qauth_string,
+    error_out: *mut *mut qauth_error,
+) -> qauth_code {
     guard(error_out, || {
         let place = handle::out(result_json_out, "result_json_out")?;
         let source = keep(source)?;
         let operation = text::required(operation, "operation")?;
         let parameters = text::object(parameters_json, "parameters_json")?;
-        let options = TokenOptions { timeout: timeout(timeout_ms), ..TokenOptions::default() };
+        let options = call_options(timeout_ms, save_as)?;
         place.put(source.call_blocking(operation, &parameters, options)?.into());
         Ok(())
     })

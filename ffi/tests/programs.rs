@@ -116,6 +116,11 @@ fn c_callbacks_run_once_on_the_thread_that_runs_the_queue() {
 }
 
 #[test]
+fn a_c_program_saves_a_new_client_as_a_profile() {
+    run("c", "saving");
+}
+
+#[test]
 fn a_c_function_gives_tokens_where_its_program_waits_for_them() {
     // faults 53, 59, 73, 76
     run("c", "custom");

@@ -36,8 +36,17 @@ static void results_and_errors_come_by_run(qauth::Engine &engine)
             errors += error.profile() == "qpay-person";
         }
     });
-    while (tokens + responses + results + errors < 4) CHECK(queue.run(10s) > 0);
-    CHECK(tokens == 1 && responses == 1 && results == 1 && errors == 1);
+    const char *const client = "{\"tenant_id\": \"issuer-001\", \"name\": \"x\", \"roles\": []}";
+    person.call_saving_async(queue, "create_client", client, "new", [&](qauth::Result<std::string> json) {
+        try {
+            json.get();
+        } catch (const qauth::ConfigError &error) {
+            // This engine is of no file.
+            errors += !error.answer();
+        }
+    });
+    while (tokens + responses + results + errors < 5) CHECK(queue.run(10s) > 0);
+    CHECK(tokens == 1 && responses == 1 && results == 1 && errors == 2);
     CHECK(queue.run(0ms) == 0);
 }
 

@@ -176,6 +176,7 @@ static void objects_that_were_moved_from_throw(qauth::Engine &engine)
     thrown([&] { source.headers("GET", "/"); }, invalid);
     thrown([&] { source.request("GET", "/"); }, invalid);
     thrown([&] { source.call("x"); }, invalid);
+    thrown([&] { source.call_saving("x", "{}", "new"); }, invalid);
     thrown([&] { source.reset(); }, invalid);
     thrown([&] { source.update_json("{}"); }, invalid);
     thrown([&] { source.scoped("x"); }, invalid);

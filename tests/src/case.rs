@@ -67,6 +67,8 @@ pub struct Step {
     pub headers: Map<String, Value>,
     /// For `call`.
     pub operation: Option<Value>,
+    /// For `call`.
+    pub save_as: Option<Value>,
     /// For `scoped`.
     pub scope: Option<Value>,
     /// For `scoped`.

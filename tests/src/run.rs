@@ -1,5 +1,6 @@
 //! The interpreter: executes one case against one driver and the simulator.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -95,7 +96,9 @@ impl Run<'_> {
             (Some(command), None, None, None) => self.command(command, step)?,
             (None, Some(name), None, None) => self.control(name, step)?,
             (None, None, Some(counts), None) => self.wait(counts).map(|()| Reply::ok())?,
-            (None, None, None, Some(name)) => self.write(name, step.text.as_deref().unwrap_or_default())?,
+            (None, None, None, Some(name)) => {
+                self.write(name, &self.scope.text(step.text.as_deref().unwrap_or_default())?)?
+            }
             _ => return Err("expected one of do, sim, wait and file".into()),
         };
         let (ok, error) = (self.filled(&step.ok)?, self.filled(&step.error)?);
@@ -120,6 +123,10 @@ impl Run<'_> {
                 Some(json) => self.scope.text(json)?,
                 None => self.scope.fill(&self.case.config)?.to_string(),
             }),
+            "engine_from_file" => {
+                self.write("qauth.json", &self.scope.fill(&self.case.config)?.to_string())?;
+                fields.push(self.scope.text("{folder}/qauth.json")?);
+            }
             "source" => {
                 fields.push(step.name.as_ref().map_or(Ok("main".into()), |_| text(&step.name))?);
                 let with = with()?;
@@ -136,7 +143,10 @@ impl Run<'_> {
                     fields.extend([name, plain(&value)]);
                 }
             }
-            "call" => fields.extend([text(&step.operation)?, Value::Object(with()?).to_string()]),
+            "call" => {
+                let parameters = Value::Object(with()?).to_string();
+                fields.extend([text(&step.operation)?, parameters, text(&step.save_as)?]);
+            }
             "update" => fields.push(Value::Object(with()?).to_string()),
             "scoped" => fields.extend([text(&step.scope)?, text(&step.audience)?, text(&step.resource)?]),
             "advance" => {
@@ -181,13 +191,15 @@ impl Run<'_> {
         Ok(reply)
     }
 
-    /// What holds for every reply: an error has a known code and a message, and neither holds a secret or token.
+    /// What holds for every reply: an error has a known code and a message, and nothing but its answer holds a secret or
+    /// token.
     fn judge(&mut self, reply: &Reply) -> Result<(), String> {
         if let Some(token) = reply.get("access_token") {
             self.hide(token);
         }
         let shown = shown(reply);
-        let texts: Vec<&str> = reply.values.iter().map(|(_, value)| value.as_str()).collect();
+        let texts = reply.values.iter().filter(|(key, _)| key != "answer").map(|(_, value)| value.as_str());
+        let texts: Vec<&str> = texts.collect();
         let found = |hidden: &[String]| hidden.iter().find(|secret| holds(&texts.join("\n"), secret)).cloned();
         if ["events", "metrics"].iter().any(|key| reply.get(key).is_some())
             && let Some(secret) = found(&self.hidden)
@@ -237,9 +249,12 @@ impl Run<'_> {
         }
     }
 
+    /// A file of the case's own, which nobody else can write: else it were no file to be trusted.
     fn write(&self, name: &str, text: &str) -> Result<Reply, String> {
         let path = std::path::Path::new(&self.scope.folder).join(name);
-        std::fs::write(&path, self.scope.text(text)?).map_err(|error| format!("{name}: {error}"))?;
+        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
+        let private = std::fs::Permissions::from_mode(0o600);
+        written.and_then(|()| std::fs::set_permissions(&path, private)).map_err(|error| format!("{name}: {error}"))?;
         Ok(Reply::ok())
     }
 

@@ -124,7 +124,8 @@ function clean(path, value, above) {
 
 const TIMED = { timeoutMs: number, signal }
 const TOKEN = { ...TIMED, minRemainingMs: number }
+const CALL = { ...TOKEN, saveAs: text }
 const REQUEST = { ...TIMED, query, headers, body: (name, value) => (value === null ? undefined : body(name, value)) }
 const NARROWING = { scope: text, audience: text, resource: text }
 
-module.exports = { expected, isPlain, json, kind, number, options, signal, text, url, NARROWING, REQUEST, TOKEN }
+module.exports = { expected, isPlain, json, kind, number, options, signal, text, url, CALL, NARROWING, REQUEST, TOKEN }

@@ -1,5 +1,7 @@
 'use strict'
 
+const { inspect } = require('node:util')
+
 const FIELDS = [
   'code',
   'profile',
@@ -12,10 +14,23 @@ const FIELDS = [
 ]
 
 class QauthError extends Error {
+  // Private: what prints or copies an error does not find it.
+  #answer
+
   constructor(detail, options) {
     super(detail.message, options)
     for (const field of FIELDS) this[field] = detail[field] ?? null
     this.retryable ??= false
+    this.#answer = detail.answer ?? null
+  }
+
+  get answer() {
+    return this.#answer
+  }
+
+  /** As any error; but who asks for all getters does not ask for a secret. */
+  [inspect.custom](depth, options) {
+    return options.getters ? inspect(this, { ...options, getters: false }) : this
   }
 
   toJSON() {

@@ -111,8 +111,8 @@ class TokenSource {
 
   async call(operation, parameters = {}, options) {
     const args = [check.text('operation', operation), check.json('parameters', parameters)]
-    const { timeoutMs, minRemainingMs, signal } = check.options('options', options, check.TOKEN)
-    return JSON.parse(await this.#begin(signal, native.sourceCall, this.#handle, ...args, timeoutMs, minRemainingMs))
+    const { signal, ...given } = check.options('options', options, check.CALL)
+    return JSON.parse(await this.#begin(signal, native.sourceCall, this.#handle, ...args, given))
   }
 
   invalidate(token) {

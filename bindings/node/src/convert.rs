@@ -17,6 +17,7 @@ pub(crate) fn refused(error: qauth_core::Error) -> Error {
         "serverErrorDescription": error.server_error_description(),
         "retryable": error.retryable(),
         "retryAfterMs": error.retry_after().map(|after| after.as_millis() as u64),
+        "answer": error.answer(),
     });
     Error::from_reason(detail.to_string())
 }

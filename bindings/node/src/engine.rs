@@ -63,7 +63,7 @@ pub(crate) fn engine_remove(engine: &External<Engine>, name: String) -> Result<b
 /// The configuration's profiles.
 #[napi]
 pub(crate) fn engine_profiles(engine: &External<Engine>) -> Result<Vec<String>> {
-    infallible(|| engine.profiles().map(str::to_owned).collect())
+    infallible(|| engine.profiles())
 }
 
 /// Moves a manual clock.

@@ -3,7 +3,7 @@
 use napi::bindgen_prelude::{Buffer, External};
 use napi::{Env, Result};
 use napi_derive::napi;
-use qauth_core::{Again, Answer, Headers, Request, Response, Token, TokenOptions, TokenRef, TokenSource};
+use qauth_core::{Again, Answer, CallOptions, Headers, Request, Response, Token, TokenOptions, TokenRef, TokenSource};
 
 use crate::convert::{fallible, infallible, object, options};
 use crate::promises::{Begun, Promises};
@@ -187,6 +187,15 @@ pub(crate) fn source_request<'env>(
     })
 }
 
+/// What goes with an operation, beside its parameters.
+#[napi(object, object_to_js = false)]
+pub(crate) struct OperationOptions {
+    pub timeout_ms: Option<f64>,
+    pub min_remaining_ms: Option<f64>,
+    /// The profile that a new client becomes.
+    pub save_as: Option<String>,
+}
+
 /// A promise of an operation's result, as JSON.
 #[napi]
 pub(crate) fn source_call<'env>(
@@ -195,11 +204,11 @@ pub(crate) fn source_call<'env>(
     source: &External<TokenSource>,
     operation: String,
     parameters: String,
-    timeout_ms: Option<f64>,
-    min_remaining_ms: Option<f64>,
+    given: OperationOptions,
 ) -> Result<Begun<'env>> {
     let parameters = object("parameters", &parameters)?;
-    let options = options(timeout_ms, min_remaining_ms)?;
+    let token = options(given.timeout_ms, given.min_remaining_ms)?;
+    let options = CallOptions { token, save_as: given.save_as };
     promises.begin(env, |queue, deferred| {
         source.call_queued(operation, parameters, options, queue, move |result| {
             deferred.settle(result.map(|result| result.value().to_string()));

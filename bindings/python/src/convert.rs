@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
-use qauth_core::TokenOptions;
+use qauth_core::{CallOptions, TokenOptions};
 use serde_json::{Map, Number, Value};
 
 use crate::error::checked;
@@ -149,6 +149,16 @@ pub(crate) fn options(
             min_remaining: duration("min_remaining", min_remaining)?.unwrap_or_default(),
         })
     })
+}
+
+/// What a call of an operation takes.
+pub(crate) fn call_options(
+    py: Python<'_>,
+    timeout: Option<Seconds>,
+    save_as: Option<&Bound<'_, PyString>>,
+) -> PyResult<CallOptions> {
+    let save_as = save_as.map(|name| text(name, "save_as")).transpose()?.map(Cow::into_owned);
+    Ok(CallOptions { token: options(py, timeout, None)?, save_as })
 }
 
 /// Names with values, in order: a mapping, or pairs.

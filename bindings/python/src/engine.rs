@@ -117,7 +117,7 @@ impl Engine {
 
     /// The names of the configuration's profiles, in its order.
     fn profiles(&self) -> Vec<String> {
-        self.0.profiles().map(str::to_owned).collect()
+        self.0.profiles()
     }
 
     /// Moves a manual clock (testing.clock = "manual") forward and returns when the renewals that came due have ended.

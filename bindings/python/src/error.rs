@@ -6,6 +6,7 @@ use pyo3::types::PyDict;
 use qauth_core::{Error, guarded};
 
 use crate::call::{call, imported};
+use crate::convert::python;
 
 /// The exception for an error: the class of its code, with everything the error knows as attributes.
 pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
@@ -24,6 +25,7 @@ fn instance<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> 
     fields.set_item("server_error_description", error.server_error_description())?;
     fields.set_item("retryable", error.retryable())?;
     fields.set_item("retry_after", error.retry_after().map(|after| after.as_secs_f64()))?;
+    fields.set_item("answer", error.answer().map(|answer| python(py, answer)).transpose()?)?;
     call(make, (error.code().name(), error.to_string()), Some(&fields))
 }
 

@@ -10,7 +10,7 @@ use qauth_core::{Again, Answer, CallResult, Headers, Request};
 
 use crate::asyncio::coroutine;
 use crate::call::{call, imported};
-use crate::convert::{self, Body, Pairs, Seconds, options, text};
+use crate::convert::{self, Body, Pairs, Seconds, call_options, options, text};
 use crate::error::checked;
 use crate::kept::{Kept, KeptCell};
 use crate::ready;
@@ -252,30 +252,33 @@ impl TokenSource {
     }
 
     /// Runs an operation that the provider file declares, and gives its parsed result; refusals are errors too:
-    /// AccessDeniedError, InvalidArgumentError, RateLimitedError, ServerError.
-    #[pyo3(signature = (operation, parameters=None, *, timeout=None))]
+    /// AccessDeniedError, InvalidArgumentError, RateLimitedError, ServerError. `save_as` names the profile that a new client
+    /// becomes.
+    #[pyo3(signature = (operation, parameters=None, *, timeout=None, save_as=None))]
     fn call(
         &self,
         py: Python<'_>,
         operation: &Bound<'_, PyString>,
         parameters: Option<&Bound<'_, PyAny>>,
         timeout: Option<Seconds>,
+        save_as: Option<&Bound<'_, PyString>>,
     ) -> PyResult<Py<PyAny>> {
-        let (parameters, options) = (self::parameters(parameters)?, options(py, timeout, None)?);
+        let (parameters, options) = (self::parameters(parameters)?, call_options(py, timeout, save_as)?);
         let operation = text(operation, "operation")?;
         result(py, wait(py, &self.source, self.source.call(&operation, &parameters, options))?)
     }
 
     /// The same for asyncio.
-    #[pyo3(signature = (operation, parameters=None, *, timeout=None))]
+    #[pyo3(signature = (operation, parameters=None, *, timeout=None, save_as=None))]
     fn call_async<'py>(
         &self,
         py: Python<'py>,
         operation: &Bound<'py, PyString>,
         parameters: Option<&Bound<'_, PyAny>>,
         timeout: Option<Seconds>,
+        save_as: Option<&Bound<'_, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (parameters, options) = (self::parameters(parameters)?, options(py, timeout, None)?);
+        let (parameters, options) = (self::parameters(parameters)?, call_options(py, timeout, save_as)?);
         let (source, operation) = (self.source.clone(), text(operation, "operation")?.into_owned());
         coroutine(py, result, move |queue, done| source.call_queued(operation, parameters, options, queue, done))
     }

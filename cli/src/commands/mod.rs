@@ -85,7 +85,7 @@ impl Session {
         let provider = self.engine.provider_for(profile, &self.overrides).map_err(|error| {
             let hint = "no profiles were found: name a configuration with --config FILE or QAUTH_CONFIG; \
                         `qauth providers` lists what works without one";
-            let none = self.engine.profiles().next().is_none();
+            let none = self.engine.profiles().is_empty();
             Failure::Core(error, none.then(|| hint.to_owned()))
         })?;
         refuse_secrets(&provider, &self.overrides)?;

@@ -37,6 +37,37 @@ fn a_clients_life_through_the_credentials_api() {
 }
 
 #[test]
+fn a_new_client_is_saved_as_a_profile_that_works_at_once() {
+    let bench = Bench::new();
+    let create =
+        ["call", "console", "create_client", "tenant_id=issuer-001", "name=b", "roles:=[]", "--save-as", "batch"];
+    let created = bench.qauth(&create);
+    assert_eq!(created.status, 0, "{}", created.stderr);
+    assert_eq!(created.stderr, "note: client_secret is shown this once only: it is kept in profile batch\n");
+    let client: Value = serde_json::from_str(&created.stdout).unwrap();
+    let saved = std::fs::read_to_string(bench.path("profiles.d/batch.toml")).unwrap();
+    assert!(saved.contains(client["client_secret"].as_str().unwrap()), "{saved}");
+    bench.qauth(&["token", "batch"]).fine();
+    let said = bench.qauth(&create).fails(2, "invalid_argument");
+    assert!(said.contains("batch is a profile already"), "{said}");
+}
+
+#[test]
+fn an_answer_that_cannot_be_saved_is_printed_before_the_error() {
+    let bench = Bench::new();
+    let answer = json!({"id": "x", "client_secret": "canary-secret"});
+    let fault = json!({"vendor": "qpay", "endpoint": "api", "status": 201, "body": answer});
+    bench.script("faults", fault);
+    let create =
+        ["call", "console", "create_client", "tenant_id=issuer-001", "name=b", "roles:=[]", "--save-as", "batch"];
+    let created = bench.qauth(&create);
+    assert_eq!(created.status, 13, "{}", created.stderr);
+    assert_eq!(serde_json::from_str::<Value>(&created.stdout).unwrap(), answer);
+    assert!(created.stderr.contains("/client_id") && !created.stderr.contains("canary"), "{}", created.stderr);
+    assert!(!bench.path("profiles.d/batch.toml").exists());
+}
+
+#[test]
 fn a_parameter_comes_from_a_file_or_standard_input() {
     let bench = Bench::new();
     bench.file("sku", "A-77\n");

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::profiles::files_in;
 use crate::error::Result;
 
 /// Where to look when no file is named.
@@ -20,7 +21,8 @@ pub(crate) struct Found {
     pub(crate) exists: bool,
     /// The caller chose it, and answers for what it says.
     pub(crate) named: bool,
-    pub(crate) profiles: Vec<PathBuf>,
+    /// `profiles.d` beside it, where profiles there are read.
+    pub(crate) profiles: Option<PathBuf>,
 }
 
 impl Discovery {
@@ -47,32 +49,17 @@ impl Discovery {
     }
 
     pub(crate) fn find(&self) -> Result<Option<Found>> {
+        let beside = |path: &Path| path.parent().unwrap_or(Path::new("")).join("profiles.d");
         if let Some(path) = &self.named {
-            return Ok(Some(Found { path: path.clone(), exists: true, named: true, profiles: profiles_beside(path)? }));
+            return Ok(Some(Found { path: path.clone(), exists: true, named: true, profiles: Some(beside(path)) }));
         }
         let local = self.working_directory.as_ref().map(|folder| folder.join("qauth.toml"));
         if let Some(path) = local.filter(|path| path.exists()) {
-            return Ok(Some(Found { path, exists: true, named: false, profiles: Vec::new() }));
+            return Ok(Some(Found { path, exists: true, named: false, profiles: None }));
         }
         let Some(path) = self.folder.as_ref().map(|folder| folder.join("qauth.toml")) else { return Ok(None) };
-        let profiles = profiles_beside(&path)?;
-        let exists = path.exists();
-        Ok((exists || !profiles.is_empty()).then_some(Found { path, exists, named: false, profiles }))
+        let (exists, profiles) = (path.exists(), beside(&path));
+        let found = exists || !files_in(&profiles)?.is_empty();
+        Ok(found.then_some(Found { path, exists, named: false, profiles: Some(profiles) }))
     }
-}
-
-/// `profiles.d/*.toml` beside a configuration, in the order of their names.
-fn profiles_beside(path: &Path) -> Result<Vec<PathBuf>> {
-    let folder = path.parent().unwrap_or(Path::new("")).join("profiles.d");
-    let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(Vec::new()) };
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-        .collect();
-    files.sort();
-    for file in &files {
-        let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        super::check_profile_name(name)?;
-    }
-    Ok(files)
 }

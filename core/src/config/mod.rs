@@ -1,6 +1,7 @@
 //! `qauth.toml` and its like: finding it, trusting it, and what it may say (DESIGN.md 8).
 
 mod discover;
+mod profiles;
 mod reference;
 mod transport;
 
@@ -13,7 +14,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use discover::Discovery;
-pub(crate) use reference::{Resolved, Trust, WatchedFile, check_multiline, check_text, resolve, resolve_multiline};
+pub(crate) use profiles::{ProfileInput, Profiles};
+pub(crate) use reference::{
+    Resolved, Trust, WatchedFile, check_multiline, check_text, literal, resolve, resolve_multiline,
+};
 pub(crate) use transport::{PROXY_FROM_ENVIRONMENT, TransportOptions};
 
 use crate::clock::Clock;
@@ -23,7 +27,7 @@ use crate::error::{Error, ErrorCode, Result};
 /// A parsed configuration: checked in shape, its secrets not yet read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
-    pub(crate) profiles: IndexMap<String, ProfileInput>,
+    pub(crate) profiles: Arc<Profiles>,
     /// `[providers.name]` tables.
     pub(crate) providers: IndexMap<String, Value>,
     pub(crate) transport: TransportOptions,
@@ -44,22 +48,6 @@ pub(crate) struct Keeping {
 impl Default for Keeping {
     fn default() -> Keeping {
         Keeping { max: 10_000, idle: None }
-    }
-}
-
-/// One profile as it was written.
-#[derive(Clone)]
-pub(crate) struct ProfileInput {
-    pub(crate) name: String,
-    pub(crate) table: Map<String, Value>,
-    pub(crate) trust: Arc<Trust>,
-    /// No configuration names it: its credentials come from the process environment.
-    pub(crate) implicit: bool,
-}
-
-impl std::fmt::Debug for ProfileInput {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ProfileInput({:?})", self.name)
     }
 }
 
@@ -176,15 +164,13 @@ impl Config {
         let trust = Trust { folder, discovered: !found.named, ..Trust::default() };
         let mut config = match found.exists {
             true => Self::from_value(read(&found.path, if found.named { Owner::Any } else { Owner::User })?, trust)?,
-            false => Config { trust: Arc::new(trust), ..Config::empty() },
-        };
-        for path in found.profiles {
-            let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-            let Value::Object(table) = read(&path, Owner::User)? else { continue };
-            let input = ProfileInput { name: name.clone(), table, trust: config.trust.clone(), implicit: false };
-            if config.profiles.insert(name.clone(), input).is_some() {
-                return Err(Error::config(format!("profiles.{name}: is given in {} too; keep one", path.display())));
+            false => {
+                let trust = Arc::new(trust);
+                Config { profiles: Arc::new(Profiles::new(IndexMap::new(), &trust)?), trust, ..Config::empty() }
             }
+        };
+        if let Some(folder) = found.profiles {
+            Arc::make_mut(&mut config.profiles).add_folder(folder)?;
         }
         Ok(config)
     }
@@ -204,15 +190,7 @@ impl Config {
             return Err(Error::config("store.encryption_key: the memory store writes nothing that could be encrypted"));
         }
         let trust = Arc::new(Trust { commands: document.allow_commands, ..trust });
-        let profiles = document
-            .profiles
-            .into_iter()
-            .map(|(name, table)| {
-                check_profile_name(&name)?;
-                let input = ProfileInput { name: name.clone(), table, trust: trust.clone(), implicit: false };
-                Ok((name, input))
-            })
-            .collect::<Result<_>>()?;
+        let profiles = Arc::new(Profiles::new(document.profiles, &trust)?);
         let defaults = TransportOptions::default();
         let table = document.transport;
         Ok(Config {

@@ -76,6 +76,14 @@ pub(crate) fn resolve_multiline(text: &str, at: &str, trust: &Trust) -> Result<R
     Ok(resolved)
 }
 
+/// The text that stands for this very value, whatever it begins with.
+pub(crate) fn literal(value: &str) -> String {
+    match value.split_once(':') {
+        Some(("env" | "file" | "cmd" | "literal", _)) => format!("literal:{value}"),
+        _ => value.to_owned(),
+    }
+}
+
 fn read(text: &str, at: &str, trust: &Trust) -> Result<Resolved> {
     let (value, file) = match text.split_once(':') {
         Some(("env", name)) => (from_env(name, at)?, None),
@@ -247,6 +255,13 @@ mod tests {
         assert!(error("cmd:false", &allowed).contains("failed"));
         assert!(error("cmd:/nonexistent/program", &allowed).contains("cannot be started"));
         assert!(error("cmd:'", &allowed).contains("quote"));
+    }
+
+    #[test]
+    fn a_literal_is_read_as_what_it_is() {
+        for value in ["plain", "env:HOME", "file:/etc/passwd", "cmd:true", "literal:x", "env", "https://x"] {
+            assert_eq!(resolve(&literal(value), "x", &Trust::default()).unwrap().value.expose(), value);
+        }
     }
 
     #[test]

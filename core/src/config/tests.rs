@@ -127,7 +127,7 @@ fn a_found_file_is_trusted_only_if_nobody_else_can_write_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("qauth.toml");
     let discovery = Discovery { named: None, working_directory: Some(folder.path().into()), folder: None };
-    assert!(Config::discover(&discovery).unwrap().profiles.is_empty());
+    assert!(Config::discover(&discovery).unwrap().profiles.names().is_empty());
     std::fs::write(&path, "allow_commands = true\n[profiles.p]\nprovider = \"quable\"\ninstance = \"acme\"\nusername = \"api_x\"\npassword = \"cmd:printf x\"").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
     assert!(Config::discover(&discovery).unwrap_err().to_string().contains("can be written by others"));
@@ -151,7 +151,7 @@ fn profiles_d_beside_the_configuration_adds_profiles() {
     std::fs::set_permissions(profiles.join("pim.toml"), std::fs::Permissions::from_mode(0o600)).unwrap();
     let discovery = Discovery { named: None, working_directory: None, folder: Some(folder.path().into()) };
     let engine = Engine::discover_in(&discovery).unwrap();
-    assert_eq!(engine.profiles().collect::<Vec<_>>(), ["pim"]);
+    assert_eq!(engine.profiles(), ["pim"]);
     assert!(engine.source("pim").is_ok());
 }
 

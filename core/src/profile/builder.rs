@@ -154,7 +154,7 @@ impl Builder<'_> {
     }
 
     /// Parts the profile's own keys from the provider's fields.
-    fn split(&self) -> Result<(Options, Map<String, Value>)> {
+    pub(super) fn split(&self) -> Result<(Options, Map<String, Value>)> {
         let mut options = Map::new();
         let mut given = Map::new();
         for (key, value) in &self.input.table {
@@ -206,7 +206,7 @@ impl Builder<'_> {
         }
     }
 
-    fn environment(&self, options: &Options) -> Result<Option<(&String, &Environment)>> {
+    pub(super) fn environment(&self, options: &Options) -> Result<Option<(&String, &Environment)>> {
         let environments = &self.provider.definition().environments;
         match &options.environment {
             None => Ok(environments.first()),
@@ -421,7 +421,7 @@ impl Builder<'_> {
     }
 
     /// Whether tokens are bound to a key, which the grant and the way of the token onto a request must allow.
-    fn dpop(&self, options: &Options, grant: GrantKind) -> Result<bool> {
+    pub(super) fn dpop(&self, options: &Options, grant: GrantKind) -> Result<bool> {
         let attach = &self.provider.definition().attach;
         match options.dpop.unwrap_or(attach.dpop) {
             true if !grant.sends() => {

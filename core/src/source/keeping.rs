@@ -49,7 +49,7 @@ impl Source {
             sign_in || record.failure.as_ref().is_some_and(|failure| failure.until > now)
         };
         let names = self.record_names().into_iter().filter(|name| !used.contains(name));
-        names.map(|name| self.core.store.let_go(&name, &keep)).fold(true, |all, one| all && one)
+        names.map(|name| self.core.store.let_go(&name, &keep)).all(|gone| gone)
     }
 
     pub(crate) fn report_evicted(&self, unused: Duration) {

@@ -98,6 +98,7 @@ static void refused(qauth_code code, qauth_error *error) {
     value("server_error_description", qauth_error_server_error_description(error));
     flag("retryable", qauth_error_retryable(error));
     if (qauth_error_retry_after_ms(error) >= 0) number("retry_after", (double)qauth_error_retry_after_ms(error) / 1000);
+    value("answer", qauth_error_answer(error));
     qauth_error_free(error);
 }
 
@@ -279,10 +280,10 @@ static void forget(void) {
     subscription = NULL;
 }
 
-static void make_engine(const char *json) {
+static void make_engine(qauth_code (*make)(const char *, qauth_engine **, qauth_error **), const char *from) {
     qauth_error *error = NULL;
     forget();
-    qauth_code code = qauth_engine_from_json(json, &engine, &error);
+    qauth_code code = make(from, &engine, &error);
     if (code == QAUTH_OK) code = qauth_queue_new(&queue, &error);
     if (code == QAUTH_OK) code = qauth_engine_on_event(engine, queue, hear, NULL, NULL, &subscription, &error);
     answer(code, error);
@@ -383,10 +384,11 @@ static void do_request(char **field, int count) {
     qauth_response_free(response);
 }
 
-static void do_call(const char *operation, const char *parameters) {
+static void do_call(const char *operation, const char *parameters, const char *save_as) {
     qauth_string *result = NULL;
     qauth_error *error = NULL;
-    qauth_code code = qauth_source_call(source, operation, parameters, QAUTH_TIMEOUT_DEFAULT, &result, &error);
+    qauth_code code =
+        qauth_source_call_saving(source, operation, parameters, save_as, QAUTH_TIMEOUT_DEFAULT, &result, &error);
     if (answer(code, error)) value("result", qauth_string_text(result));
     qauth_string_free(result);
 }
@@ -412,7 +414,7 @@ static bool on_source(const char *command, char **field, int count) {
     } else if (strcmp(command, "request") == 0) {
         do_request(field, count);
     } else if (strcmp(command, "call") == 0) {
-        do_call(field[1], field[2]);
+        do_call(field[1], field[2], or_null(field[3]));
     } else if (strcmp(command, "invalidate") == 0 && token != NULL) {
         bool acted = false;
         qauth_code code = qauth_source_invalidate(source, token, &acted, &error);
@@ -438,7 +440,9 @@ static bool on_source(const char *command, char **field, int count) {
 
 static void handle(char **field, int count) {
     if (strcmp(field[0], "engine") == 0) {
-        make_engine(field[1]);
+        make_engine(qauth_engine_from_json, field[1]);
+    } else if (strcmp(field[0], "engine_from_file") == 0) {
+        make_engine(qauth_engine_from_file, field[1]);
     } else if (strcmp(field[0], "close") == 0) {
         if (engine != NULL) qauth_engine_close(engine, NULL);
         answer(QAUTH_OK, NULL);

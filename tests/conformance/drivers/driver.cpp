@@ -94,7 +94,8 @@ Reply refused(const qauth::Error &error) {
     if (error.http_status()) reply.number("status", *error.http_status());
     reply.value("server_error", error.server_error());
     reply.value("server_error_description", error.server_error_description());
-    return reply.flag("retryable", error.retryable()).seconds("retry_after", error.retry_after());
+    reply.flag("retryable", error.retryable()).seconds("retry_after", error.retry_after());
+    return reply.value("answer", error.answer());
 }
 
 // ---- events ----
@@ -150,6 +151,12 @@ public:
         if (command == "engine") {
             *this = Driver();
             engine_.emplace(qauth::Engine::from_json(at(line, 1)));
+            events_ = std::make_unique<Events>(*engine_);
+            return ok();
+        }
+        if (command == "engine_from_file") {
+            *this = Driver();
+            engine_.emplace(qauth::Engine::from_file(at(line, 1)));
             events_ = std::make_unique<Events>(*engine_);
             return ok();
         }
@@ -229,7 +236,11 @@ private:
         if (command == "header") return ok().value("value", source_->header());
         if (command == "headers") return headers(source_->headers(at(line, 1), at(line, 2)));
         if (command == "request") return request(line);
-        if (command == "call") return ok().value("result", source_->call(at(line, 1), at(line, 2)));
+        if (command == "call") {
+            const string operation = at(line, 1), parameters = at(line, 2), save_as = at(line, 3);
+            return ok().value("result", save_as.empty() ? source_->call(operation, parameters)
+                                                        : source_->call_saving(operation, parameters, save_as));
+        }
         if (command == "invalidate" && token_) return ok().flag("acted", source_->invalidate(*token_));
         if (command == "reset") {
             source_->reset();

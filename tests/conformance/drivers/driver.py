@@ -18,6 +18,7 @@ import qauth
 Reply = list[tuple[str, str]]
 CLASSES = [known for known in vars(qauth).values() if isinstance(known, type) and issubclass(known, qauth.Error)]
 ERRORS = {known.code: known for known in CLASSES}
+MAKE = ("engine", "engine_from_file")
 compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -36,6 +37,8 @@ def refused(error: qauth.Error) -> str:
         value = getattr(error, name)
         if value is not None:
             fields.append((name, str(value)))
+    if error.answer is not None:
+        fields.append(("answer", compact(error.answer)))
     return line("error", fields)
 
 
@@ -65,10 +68,13 @@ class Driver:
             reply.append(("scope", token.scope))
         return [*reply, ("extras", compact(token.extras))]
 
-    def make(self, config: str) -> Reply:
+    def make(self, command: str, config: str) -> Reply:
         self.end()
         self.current = self.last = None
-        self.engine = qauth.Engine(json.loads(config)) if is_object(config) else qauth.Engine.from_json(config)
+        if command == "engine_from_file":
+            self.engine = qauth.Engine.from_file(config)
+        else:
+            self.engine = qauth.Engine(json.loads(config)) if is_object(config) else qauth.Engine.from_json(config)
         return []
 
     def end(self) -> None:
@@ -188,7 +194,8 @@ class Sync(Driver):
             case "request":
                 return response_reply(source.request(**request(given)))
             case "call":
-                return [("result", compact(source.call(given[0], json.loads(given[1] or "{}"))))]
+                result = source.call(given[0], json.loads(given[1] or "{}"), save_as=given[2] or None)
+                return [("result", compact(result))]
             case "concurrent":
                 barrier = threading.Barrier(int(given[0]))
 
@@ -246,7 +253,8 @@ class Async(Driver):
             case "request":
                 return response_reply(await source.request_async(**request(given)))
             case "call":
-                return [("result", compact(await source.call_async(given[0], json.loads(given[1] or "{}"))))]
+                result = await source.call_async(given[0], json.loads(given[1] or "{}"), save_as=given[2] or None)
+                return [("result", compact(result))]
             case "concurrent":
                 asking = [source.token_async() for _ in range(int(given[0]))]
                 return tally(await asyncio.gather(*asking, return_exceptions=True))
@@ -268,8 +276,8 @@ def main_sync() -> None:
     for text in sys.stdin:
         command, given = fields(text)
         try:
-            if command == "engine":
-                answer(driver.make(given[0]))
+            if command in MAKE:
+                answer(driver.make(command, given[0]))
                 continue
             reply = driver.on_engine(command, given)
             answer(driver.handle(command, given) if reply is None else reply)
@@ -283,8 +291,8 @@ async def main_asyncio() -> None:
     while text := await loop.run_in_executor(None, sys.stdin.readline):
         command, given = fields(text)
         try:
-            if command == "engine":
-                answer(driver.make(given[0]))
+            if command in MAKE:
+                answer(driver.make(command, given[0]))
                 continue
             # What may take its time must not hold up the tasks that wait.
             reply = await loop.run_in_executor(None, driver.on_engine, command, given)

@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use qauth_core::{
-    CompletionQueue, CustomToken, Engine, Error, ErrorCode, Request, Token, TokenCall, TokenOptions, TokenSource,
+    CallOptions, CompletionQueue, CustomToken, Engine, Error, ErrorCode, Request, Token, TokenCall, TokenOptions,
+    TokenSource,
 };
 use qauth_tests::wire::{self, Reply};
 use serde_json::{Map, Value, json};
@@ -40,9 +41,12 @@ impl Driver {
         let argument = |index: usize| fields.get(index).map_or("", String::as_str);
         let Some(command) = fields.first() else { return Ok(Reply::unsupported()) };
         match command.as_str() {
-            "engine" => {
+            "engine" | "engine_from_file" => {
                 self.close();
-                let engine = Engine::from_json(argument(1))?;
+                let engine = match command.as_str() {
+                    "engine" => Engine::from_json(argument(1))?,
+                    _ => Engine::from_file(argument(1))?,
+                };
                 self.listen(&engine)?;
                 self.engine = Some(engine);
                 return Ok(Reply::ok());
@@ -128,7 +132,9 @@ impl Driver {
                     .fold(reply, |reply, (name, value)| reply.with(format!("header.{name}"), value)))
             }
             "call" => {
-                let result = source.call_blocking(argument(1), &object(argument(2)), TokenOptions::default())?;
+                let save_as = Some(argument(3)).filter(|name| !name.is_empty()).map(str::to_owned);
+                let options = CallOptions { save_as, ..CallOptions::default() };
+                let result = source.call_blocking(argument(1), &object(argument(2)), options)?;
                 Ok(Reply::ok().with("result", result.value().to_string()))
             }
             "invalidate" => Ok(match &self.token {
@@ -249,4 +255,5 @@ fn refused(error: &Error) -> Reply {
         .with_some("server_error_description", error.server_error_description())
         .with("retryable", error.retryable().to_string())
         .with_some("retry_after", error.retry_after().map(|after| after.as_secs_f64().to_string()))
+        .with_some("answer", error.answer().map(Value::to_string))
 }

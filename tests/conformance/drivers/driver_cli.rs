@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 struct Driver {
     program: Vec<String>,
     folder: tempfile::TempDir,
+    config: PathBuf,
     profile: String,
     /// `--set` and narrowing, as the lines before asked for.
     options: Vec<String>,
@@ -26,9 +27,11 @@ struct Driver {
 }
 
 fn main() -> std::io::Result<()> {
+    let folder = tempfile::tempdir()?;
     let mut driver = Driver {
         program: std::env::args().skip(1).collect(),
-        folder: tempfile::tempdir()?,
+        config: PathBuf::new(),
+        folder,
         profile: String::new(),
         options: Vec::new(),
         narrowing: Vec::new(),
@@ -47,7 +50,13 @@ impl Driver {
         match command {
             "engine" => {
                 self.profile.clear();
-                std::fs::write(self.config(), argument(1))?;
+                self.config = self.folder.path().join("qauth.json");
+                std::fs::write(&self.config, argument(1))?;
+                self.run(&["providers", "oauth2"], None, |_| Reply::ok())
+            }
+            "engine_from_file" => {
+                self.profile.clear();
+                self.config = argument(1).into();
                 self.run(&["providers", "oauth2"], None, |_| Reply::ok())
             }
             "source" | "source_with" => {
@@ -100,15 +109,14 @@ impl Driver {
                     parameters.iter().map(|(name, value)| format!("{name}:={value}")).collect();
                 let mut words = vec!["call", &self.profile, argument(1)];
                 words.extend(parameters.iter().map(String::as_str));
+                if !argument(3).is_empty() {
+                    words.extend(["--save-as", argument(3)]);
+                }
                 self.run(&words, None, |stdout| Reply::ok().with("result", stdout.trim_end()))
             }
             "close" => Ok(Reply::ok()),
             _ => Ok(Reply::unsupported()),
         }
-    }
-
-    fn config(&self) -> PathBuf {
-        self.folder.path().join("qauth.json")
     }
 
     /// Keys given in code are options; a secret is pointed to.
@@ -138,7 +146,7 @@ impl Driver {
     fn run(&self, words: &[&str], stdin: Option<&str>, read: impl Fn(&str) -> Reply) -> std::io::Result<Reply> {
         let mut command = Command::new(self.program.first().map_or("qauth", String::as_str));
         command.args(self.program.iter().skip(1)).args(words).args(&self.options);
-        command.arg("--json").arg("--quiet").arg("--config").arg(self.config());
+        command.arg("--json").arg("--quiet").arg("--config").arg(&self.config);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         if let (Some(mut pipe), Some(text)) = (child.stdin.take(), stdin) {
@@ -149,23 +157,25 @@ impl Driver {
         match output.status.success() {
             true if stderr.is_empty() => Ok(read(&stdout)),
             true => Err(std::io::Error::other(format!("a success with {stderr:?} on its standard error"))),
-            false => refusal(&output, &stderr),
+            false => refusal(&output, &stdout, &stderr, words.contains(&"--save-as")),
         }
     }
 }
 
-/// Everything that `--json` promises of an error; its exit status is that of the code, and nothing is on standard output.
-fn refusal(output: &Output, stderr: &str) -> std::io::Result<Reply> {
+/// Everything that `--json` promises of an error; its exit status is that of the code, and nothing is on standard output but
+/// an answer that could not be saved.
+fn refusal(output: &Output, stdout: &str, stderr: &str, saves: bool) -> std::io::Result<Reply> {
     let wrong = |why: &str| std::io::Error::other(format!("{why}: {} {stderr:?}", output.status));
     let document: Value = serde_json::from_str(stderr).map_err(|_| wrong("an error that is no JSON"))?;
     let error = &document["error"];
     let code = error["code"].as_str().unwrap_or_default();
     let status = ErrorCode::from_name(code).map(|code| i32::from(code.exit_status()));
-    if status.is_none() || output.status.code() != status || !output.stdout.is_empty() {
+    if status.is_none() || output.status.code() != status || !(stdout.is_empty() || saves) {
         return Err(wrong("an exit status that is not its code's, or output beside an error"));
     }
     let members = error.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-    Ok(members.fold(Reply::error(), |reply, (key, value)| reply.with(key, plain(value))))
+    let reply = members.fold(Reply::error(), |reply, (key, value)| reply.with(key, plain(value)));
+    Ok(reply.with_some("answer", Some(stdout.trim_end()).filter(|answer| !answer.is_empty())))
 }
 
 fn token(stdout: &str) -> Reply {

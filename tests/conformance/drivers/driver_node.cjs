@@ -32,6 +32,11 @@ class Driver {
         await engine?.close()
         this.engine = qauth.Engine.fromJson(args[0])
         return ok()
+      case 'engine_from_file':
+        this.source = this.token = this.engine = undefined
+        await engine?.close()
+        this.engine = qauth.Engine.fromFile(args[0])
+        return ok()
       case 'close':
         await engine?.close()
         return ok()
@@ -82,8 +87,10 @@ class Driver {
         const response = await source.request(method, target, { headers, body: body || undefined })
         return ok({ status: response.status, body: response.text() }, named([...response.headers]))
       }
-      case 'call':
-        return ok({ result: JSON.stringify(await source.call(args[0], given(1) && JSON.parse(args[1]))) })
+      case 'call': {
+        const saving = given(2) && { saveAs: args[2] }
+        return ok({ result: JSON.stringify(await source.call(args[0], given(1) && JSON.parse(args[1]), saving)) })
+      }
       case 'invalidate':
         return ok({ acted: source.invalidate(this.token) })
       case 'reset':
@@ -149,6 +156,7 @@ function refused(error) {
       server_error: error.serverError,
       server_error_description: error.serverErrorDescription,
       retry_after: retryAfterMs === null ? null : retryAfterMs / 1000,
+      answer: error.answer && JSON.stringify(error.answer),
     }),
   ]
 }

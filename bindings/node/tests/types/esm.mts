@@ -40,6 +40,7 @@ is<Promise<Response>[]>([one.request('GET', '/a'), one.request('GET', new URL('h
 is<Promise<Response>>(one.request('GET', '/a', { query: new URLSearchParams(), headers: { a: 'b' }, body: null }))
 is<{ role: string }>(await one.call('whoami'))
 is<Promise<any>>(one.call('whoami', { a: [1] }, options))
+is<Promise<any>>(one.call('create_client', {}, { ...options, saveAs: 'batch' }))
 const { fetch } = one
 is<Promise<globalThis.Response>[]>([
   fetch('/a'),
@@ -86,6 +87,7 @@ try {
     is<(number | null)[]>([error.status, error.retryAfterMs])
     is<boolean>(error.retryable)
     is<object>(error.toJSON())
+    is<{ client_secret: string } | null>(error.answer)
     // @ts-expect-error: no such word
     if (error.code === 'wrong') throw error
   }

@@ -44,6 +44,7 @@ class Error(Exception):
         server_error_description: str | None = None,
         retryable: bool = False,
         retry_after: float | None = None,
+        answer: Any = None,
     ) -> None:
         super().__init__(text)
         self.message = text if message is None else message
@@ -54,10 +55,21 @@ class Error(Exception):
         self.server_error_description = server_error_description
         self.retryable = retryable
         self.retry_after = retry_after
+        if answer is not None:
+            # Not where loggers and debuggers look.
+            self._answer = lambda: answer
+
+    @property
+    def answer(self) -> Any:
+        """What the vendor answered, where it holds a secret that is shown this once only and the call could not finish
+        with it: the profile could not be saved, or the answer not be read (then it is its text). Else None. It is the
+        only copy: store it, and keep it out of logs. It stays in this process: a pickle leaves it out."""
+        held = self.__dict__.get("_answer")
+        return None if held is None else held()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Worker processes send their exceptions home.
-        return type(self), self.args, self.__dict__
+        return type(self), self.args, {key: value for key, value in self.__dict__.items() if key != "_answer"}
 
 
 class InvalidArgumentError(Error, ValueError):

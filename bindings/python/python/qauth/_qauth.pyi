@@ -146,11 +146,25 @@ class TokenSource:
         timeout: _Seconds | None = None,
     ) -> Coroutine[Any, Any, Response]: ...
     def call(
-        self, operation: str, parameters: Mapping[str, Any] | None = None, *, timeout: _Seconds | None = None
+        self,
+        operation: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        timeout: _Seconds | None = None,
+        save_as: str | None = None,
     ) -> Any:
-        """Runs an operation that the provider file declares, and gives its parsed result; refusals are errors too."""
+        """Runs an operation that the provider file declares, and gives its parsed result; refusals are errors too.
+
+        With ``save_as`` an operation that makes a new client saves it as a profile of this name, in ``profiles.d``
+        beside the configuration, before it returns; ``engine.source(name)`` works at once. An error that comes after
+        the vendor's answer has it as ``answer``."""
     def call_async(
-        self, operation: str, parameters: Mapping[str, Any] | None = None, *, timeout: _Seconds | None = None
+        self,
+        operation: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        timeout: _Seconds | None = None,
+        save_as: str | None = None,
     ) -> Coroutine[Any, Any, Any]: ...
     def invalidate(self, token: Token, /) -> bool:
         """The API rejected this token. Acts only if it is still the current one. Returns whether it acted."""

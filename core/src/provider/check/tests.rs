@@ -315,6 +315,11 @@ fn nothing_is_declared_that_never_counts() {
                 "operations.x.query.t",
                 "has a meaning of its own",
             ),
+            (
+                "operations.x = { path = \"/\", on_401 = \"result\", saves = { grant = \"login\", fields = { key = \"/k\" } } }",
+                "operations.x.saves",
+                "true or false",
+            ),
             ("variables.assertion_audience = {}", "variables.assertion_audience", "is declared but used nowhere"),
             ("answer.keep.key = \"/key\"", "answer.keep.key", "means something already"),
             ("answer.keep.scope = \"/scope\"", "answer.keep.scope", "means something already"),
@@ -351,6 +356,43 @@ fn what_can_never_work_is_refused() {
             "mtls.key",
             "cert_key is PEM, which has lines",
         )],
+    );
+    let operation = |saves: &str| format!("operations.x = {{ path = \"/\", secrets = [\"/s\"], saves = {saves} }}");
+    for (base, saves, key, message) in [
+        (LOGIN, "{ grant = \"password\", fields = {} }", "grant", "the provider has no grant password"),
+        (LOGIN, "{ grant = \"login\", fields = {} }", "fields", "key is missing: grant login needs it"),
+        (LOGIN, "{ grant = \"login\", fields = { key = \"/key\" } }", "fields.key", "which secrets does not name"),
+        (LOGIN, "{ grant = \"login\", fields = { key = \"/s\", id = \"/id\" } }", "fields.id", "is declared neither"),
+        (
+            CLIENT,
+            "{ grant = \"client_credentials\", fields = { client_secret = \"/s\" } }",
+            "fields",
+            "client_id is missing: grant client_credentials needs it",
+        ),
+        (
+            CLIENT,
+            "{ grant = \"client_credentials\", fields = { client_id = \"/id\", page = \"/page\" } }",
+            "fields.page",
+            "has discovered",
+        ),
+        (
+            CLIENT,
+            "{ grant = \"client_credentials\", fields = { client_id = \"/id\", dpop_key = \"/s\" } }",
+            "fields.dpop_key",
+            "grant client_credentials has no use for it",
+        ),
+        (
+            CLIENT,
+            "{ grant = \"refresh_token\", fields = { client_id = \"/id\" } }",
+            "grant",
+            "no profile of grant refresh_token works by what an answer holds",
+        ),
+    ] {
+        refused(base, &[(&operation(saves), &format!("operations.x.saves.{key}"), message)]);
+    }
+    accepted(
+        CLIENT,
+        &[&operation("{ grant = \"client_credentials\", fields = { client_id = \"/id\", client_secret = \"/s\" } }")],
     );
     let sign_in = "[grants.authorization_code]\npath = \"/\"\nform = { code = \"{code}\" }\nauthorize.url = \"https://a.example\"\n";
     let refresh = "[grants.refresh_token]\npath = \"/\"\nform = { r = \"{refresh_token}\" }\n";

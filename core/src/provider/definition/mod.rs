@@ -212,6 +212,19 @@ pub(crate) struct Operation {
     /// Members of the answer that the vendor shows only once and that must not be logged.
     #[serde(default)]
     pub(crate) secrets: Vec<Pointer>,
+    #[serde(default)]
+    pub(crate) saves: Option<Saves>,
+}
+
+/// What an operation's answer makes: a client of its own, which can be saved as a profile (`save_as`).
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Saves {
+    /// The grant of that profile.
+    pub(crate) grant: GrantKind,
+    /// Its credentials and variables, and where the answer has them.
+    pub(crate) fields: IndexMap<String, Pointer>,
 }
 
 impl Operation {
