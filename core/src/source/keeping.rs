@@ -48,8 +48,8 @@ impl Source {
                 && profile.signed_in.as_ref().is_none_or(|kept| kept.file.is_none());
             sign_in || record.failure.as_ref().is_some_and(|failure| failure.until > now)
         };
-        let names = self.record_names().into_iter().filter(|name| !used.contains(name));
-        names.map(|name| self.core.store.let_go(&name, &keep)).all(|gone| gone)
+        let mut names = self.record_names().into_iter().filter(|name| !used.contains(name));
+        names.all(|name| self.core.store.let_go(&name, &keep))
     }
 
     pub(crate) fn report_evicted(&self, unused: Duration) {

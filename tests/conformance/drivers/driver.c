@@ -302,7 +302,7 @@ static void custom_source(char **field, int count) {
     qauth_error *error = NULL;
     qauth_source *made = NULL;
     script *results = calloc(1, sizeof *results);
-    for (int i = 3; i + 2 < count; i += 3, results->count++)
+    for (int i = 3; i < count && i + 2 < MAX_FIELDS; i += 3, results->count++)
         for (int j = 0; j < 3; j++)
             snprintf(results->texts[3 * results->count + j], sizeof results->texts[0], "%s", field[i + j]);
     custom_calls = 0;
