@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::{ATTEMPTS, Failure, Renewal, Step};
 use crate::clock::Deadline;
 use crate::error::{Error, ErrorCode};
-use crate::random::random_unit;
 use crate::response::Verdict;
 use crate::store::{Record, StoredFailure};
 
@@ -45,8 +44,8 @@ impl Renewal<'_> {
     pub(super) fn remembered(&self, record: &Record) -> Option<Failure> {
         let failure = record.failure.as_ref().filter(|failure| failure.fingerprint == self.profile.fingerprint)?;
         let now = self.now();
-        // A wall clock that was stepped back does not prolong it.
-        let left = failure.until.checked_sub(now.unix()).filter(|left| !left.is_zero())?.min(failure.wait);
+        // More than was to be waited: the wall clock was set back since, and would hold this against us until it is there again.
+        let left = failure.until.checked_sub(now.unix()).filter(|left| !left.is_zero() && *left <= failure.wait)?;
         let kind = match (failure.last, failure.error.code()) {
             (true, _) => PauseKind::Final,
             (false, ErrorCode::SessionConflict) => PauseKind::Refused,
@@ -135,15 +134,14 @@ impl Renewal<'_> {
     pub(super) fn pause(&self, error: &Error, attempt: u32) -> Duration {
         let own = backoff(attempt);
         match error.retry_after().filter(|after| *after > own) {
-            Some(after) if self.core.clock.is_manual() => after,
-            Some(after) => after.mul_f64(1.0 + 0.1 * random_unit()),
+            Some(after) => after.mul_f64(1.0 + 0.1 * self.core.clock.draw().unwrap_or(0.0)),
             None => self.jittered(own),
         }
     }
 
-    /// Jitter over the upper half; none on a manual clock, where runs must repeat.
+    /// Jitter over the upper half.
     fn jittered(&self, pause: Duration) -> Duration {
-        if self.core.clock.is_manual() { pause } else { pause.mul_f64(0.5 + 0.5 * random_unit()) }
+        pause.mul_f64(0.5 + 0.5 * self.core.clock.draw().unwrap_or(1.0))
     }
 }
 

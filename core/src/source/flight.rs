@@ -14,7 +14,6 @@ use crate::profile::Mode;
 use crate::refresh::{Brief, Pause, PauseKind, Renewal};
 use crate::schedule::Timed;
 use crate::secret::Secret;
-use crate::store::BoxFuture;
 use crate::token::Published;
 
 /// How often a renewal starts over because its token was rejected while it was under way.
@@ -29,7 +28,7 @@ impl Source {
         let running = self.core.running()?;
         let (sender, flight) = watch::channel(None);
         state.flight = Some(flight.clone());
-        running.handle.spawn(self.clone().renew(sender));
+        running.handle.spawn(self.core.clock.counted(self.clone().renew(sender)));
         Ok(flight)
     }
 
@@ -183,8 +182,7 @@ impl Source {
 
 impl Timed for Source {
     /// Renew ahead, if the token is used and nothing speaks against it.
-    fn on_timer(self: Arc<Self>) -> Option<BoxFuture<'static, ()>> {
-        let mut flight = self.due()?;
-        Some(Box::pin(async move { drop(flight.wait_for(Option::is_some).await) }))
+    fn on_timer(self: Arc<Self>) {
+        drop(self.due());
     }
 }
