@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -46,8 +46,8 @@ struct State {
     count: u64,
     /// Tasks that the driver set off and that neither have ended nor sleep.
     busy: usize,
-    /// A call that the driver polls wants to be polled.
-    woken: bool,
+    /// Which of the driver's calls want to be polled.
+    woken: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -252,10 +252,22 @@ impl Drop for Task {
     }
 }
 
-impl Wake for ManualClock {
+/// What the driver polls itself.
+struct Call {
+    work: BoxFuture<'static, ()>,
+    waker: Waker,
+}
+
+/// The place of a call. One that was taken by another call since polls that one for nothing.
+struct Place {
+    clock: Arc<ManualClock>,
+    index: usize,
+}
+
+impl Wake for Place {
     fn wake(self: Arc<Self>) {
-        self.lock().woken = true;
-        self.changed.notify_all();
+        self.clock.lock().woken.push(self.index);
+        self.clock.changed.notify_all();
     }
 }
 
@@ -263,7 +275,8 @@ impl Wake for ManualClock {
 /// is waited for.
 pub(crate) struct Drive<'a> {
     clock: &'a Arc<ManualClock>,
-    calls: Vec<BoxFuture<'static, ()>>,
+    calls: Vec<Option<Call>>,
+    free: Vec<usize>,
     /// Something did not end in [`PATIENCE`]; it is not waited for any more.
     given_up: bool,
     before: *const ManualClock,
@@ -275,37 +288,48 @@ impl<'a> Drive<'a> {
         let wheel = clock.wheel.lock().unwrap_or_else(PoisonError::into_inner);
         clock.lock().driven = true;
         let before = DRIVING.replace(Arc::as_ptr(clock));
-        Drive { clock, calls: Vec::new(), given_up: false, before, _wheel: wheel }
+        Drive { clock, calls: Vec::new(), free: Vec::new(), given_up: false, before, _wheel: wheel }
     }
 
     /// Begins a call, which is polled here.
-    pub(crate) fn begin(&mut self, call: BoxFuture<'static, ()>) {
-        self.calls.push(call);
-        self.clock.lock().woken = true;
+    pub(crate) fn begin(&mut self, work: BoxFuture<'static, ()>) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.calls.push(None);
+            self.calls.len() - 1
+        });
+        let waker = Waker::from(Arc::new(Place { clock: self.clock.clone(), index }));
+        self.calls[index] = Some(Call { work, waker });
+        self.poll(index);
     }
 
     /// Waits until all that was set off has ended or sleeps.
     pub(crate) fn settle(&mut self) {
         let limit = Instant::now() + PATIENCE;
-        let waker = Waker::from(self.clock.clone());
-        while self.wait(limit) {
-            self.calls.retain_mut(|call| pin!(call).poll(&mut Context::from_waker(&waker)).is_pending());
+        while let Some(woken) = self.wait(limit) {
+            woken.into_iter().for_each(|index| self.poll(index));
         }
     }
 
-    /// Whether calls are to be polled; else nobody is at work.
-    fn wait(&mut self, limit: Instant) -> bool {
+    fn poll(&mut self, index: usize) {
+        let Some(call) = &mut self.calls[index] else { return };
+        if call.work.as_mut().poll(&mut Context::from_waker(&call.waker)).is_ready() {
+            self.calls[index] = None;
+            self.free.push(index);
+        }
+    }
+
+    /// The calls to be polled; none: nobody is at work.
+    fn wait(&mut self, limit: Instant) -> Option<Vec<usize>> {
         let mut state = self.clock.lock();
-        while !state.woken {
+        while state.woken.is_empty() {
             let left = limit.saturating_duration_since(Instant::now());
             self.given_up |= state.busy > 0 && left.is_zero();
             if state.busy == 0 || self.given_up {
-                return false;
+                return None;
             }
             state = self.clock.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.woken = false;
-        true
+        Some(std::mem::take(&mut state.woken))
     }
 
     /// When the next pause ends: of what is waited for, or anybody's until `target_ns`.
