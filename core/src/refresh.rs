@@ -71,6 +71,8 @@ pub(crate) struct Brief {
     pub(crate) owner: Owner,
     /// The source's share of the spread (see [`WindowRules`]).
     pub(crate) spread: f64,
+    /// The end of the token that callers are served meanwhile.
+    pub(crate) served_until: Option<Deadline>,
     /// What this source has lent, so that no server's text repeats it.
     pub(crate) lent: Option<Secret>,
 }
@@ -195,6 +197,7 @@ impl<'a> Renewal<'a> {
         if let Some(failure) = self.remembered(&record) {
             return Err(failure);
         }
+        self.count_attempts_of(&record);
         if self.brief.rejected && self.profile.single_session() {
             self.note_takeover(&mut record).await?;
         }

@@ -262,7 +262,7 @@ impl Source {
         let mut state = self.lock();
         let current = self.published.load_full().filter(|current| current.valid(&now));
         if let Some(pause) = &state.pause
-            && pause.until.passed(&now)
+            && pause.behind.passed(&now)
             && pause.kind != PauseKind::Final
         {
             state.pause = None;

@@ -62,6 +62,10 @@ impl Server {
         self.shared.second.store(second, Ordering::SeqCst);
     }
 
+    pub(crate) fn now(&self) -> usize {
+        self.shared.second.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn away(&self, outage: Option<Outage>) {
         self.shared.away.store(outage.map_or(0, |outage| outage as u64 + 1), Ordering::SeqCst);
     }

@@ -112,6 +112,7 @@ impl Source {
             forget: std::mem::take(&mut state.forget),
             spread: self.local().spread,
             owner: self.local().owner.clone(),
+            served_until: published.as_ref().and_then(|published| published.expires().copied()),
             lent: self.lent(),
         };
         (state.epoch, brief)
@@ -154,7 +155,7 @@ impl Source {
             && self.profile.load().mode != Mode::OnDemand
             && let Ok(running) = self.core.running()
         {
-            running.schedule.add(&pause.until, self.timed());
+            running.schedule.add(&pause.behind, self.timed());
         }
         state.pause = Some(pause);
         true
@@ -167,7 +168,7 @@ impl Source {
         let current = self.published.load_full()?;
         let wanted = mode == Mode::Always || (mode == Mode::Background && current.was_used());
         let held_back =
-            state.pause.as_ref().is_some_and(|pause| pause.kind == PauseKind::Final || !pause.until.passed(&now));
+            state.pause.as_ref().is_some_and(|pause| pause.kind == PauseKind::Final || !pause.behind.passed(&now));
         if self.is_closed() || !wanted || held_back || !current.windows.refresh_at.passed(&now) {
             return None;
         }
