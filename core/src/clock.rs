@@ -404,4 +404,50 @@ mod tests {
         assert!(deadline.passed(&clock.now()));
         assert!(Clock::system().advance(Duration::from_secs(1)).is_err());
     }
+
+    #[test]
+    fn a_manual_clock_has_three_hands() {
+        let clock = Clock::manual_at(Duration::from_secs(5));
+        let start = clock.now();
+        let moved = |second: &Moment| {
+            let wall = second.wall_ns as i64 - start.wall_ns as i64;
+            let (boot, mono) = (second.since(&start).as_secs(), second.awake_since(&start).as_secs());
+            (boot, mono, wall / NANOS as i64)
+        };
+        clock.advance(Duration::from_secs(1)).unwrap();
+        assert_eq!(moved(&clock.now()), (1, 1, 1));
+        clock.suspend(Duration::from_secs(10)).unwrap();
+        assert_eq!(moved(&clock.now()), (11, 1, 11));
+        clock.step_wall(Duration::from_secs(100), false).unwrap();
+        assert_eq!(moved(&clock.now()), (11, 1, 111));
+        // Before 1970 there is no time.
+        clock.step_wall(Duration::from_secs(1000), true).unwrap();
+        assert_eq!(moved(&clock.now()), (11, 1, -5));
+    }
+
+    #[test]
+    fn a_limit_of_work_runs_while_the_machine_is_awake() {
+        // fault 20
+        let clock = Clock::manual();
+        let limit = clock.now().limit(Duration::from_secs(30));
+        clock.suspend(Duration::from_secs(3600)).unwrap();
+        clock.step_wall(Duration::from_secs(3600), false).unwrap();
+        assert_eq!(limit.left(&clock.now()), Duration::from_secs(30));
+        clock.advance(Duration::from_secs(30)).unwrap();
+        assert!(limit.passed(&clock.now()));
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_numbers_and_no_seed_none() {
+        let drawn = |seed| -> Vec<_> {
+            let clock = Clock::manual_with(None, Some(seed));
+            (0..1000).map(|_| clock.draw().unwrap()).collect()
+        };
+        let numbers = drawn(42);
+        assert_eq!(numbers, drawn(42));
+        assert_ne!(numbers, drawn(43));
+        let mean = numbers.iter().sum::<f64>() / 1000.0;
+        assert!((0.45..0.55).contains(&mean) && numbers.iter().all(|number| (0.0..1.0).contains(number)));
+        assert_eq!(Clock::manual().draw(), None);
+    }
 }

@@ -298,8 +298,7 @@ fn five_hundred_who_wait_out_an_outage_are_one_renewal_at_a_time() {
         }
     });
     let got = Arc::new(Mutex::new((0, 0)));
-    let calls =
-        (0..60).flat_map(|turn| (0..500).map(move |caller| Duration::from_millis(turn * 10_000 + caller * 20)));
+    let calls = (0..60).flat_map(|turn| (0..500).map(move |caller| Duration::from_millis(turn * 10_000 + caller * 20)));
     let calls = calls.map(|at| {
         let (source, got) = (source.clone(), got.clone());
         let call: std::pin::Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {

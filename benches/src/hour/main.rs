@@ -234,3 +234,38 @@ fn plan(mut arguments: impl Iterator<Item = String>) -> Option<Plan> {
     }
     (plan.outage < plan.seconds).then_some(plan)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sixty sources, six minutes, two of them without a server.
+    fn short(outage_with: Outage) -> Report {
+        let plan = Plan { sources: 60, seconds: 360, outage: 120, outage_with, every: 1, seed: 42 };
+        simulate(&plan).unwrap()
+    }
+
+    /// fault 19
+    fn holds(report: &Report) {
+        let Met { asked, served, served_late, errors_with_a_token, errors_without, .. } = report.met;
+        assert_eq!((served_late, errors_with_a_token), (0, 0));
+        // A source is not asked again while its caller waits.
+        assert!(asked > 19_000 && served > 19_000 && errors_without > 0, "{:?}", report.met);
+        let (requests, ideal) = (report.requests as f64, report.ideal_with_windows);
+        assert!(requests > ideal * 0.6 && requests < ideal, "{requests} requests, {ideal} without an outage");
+        // Less than an attempt each in ten seconds, though the first minute sees most of the tokens end.
+        assert!(report.outage_rate < 6.0, "{} requests a second", report.outage_rate);
+        assert!(report.after_largest <= 2 * report.steady_largest, "{:?}", report.per_second);
+        assert!(report.recovered_after <= 10, "errors until {} s after the outage", report.recovered_after);
+    }
+
+    #[test]
+    fn an_outage_of_closed_connections_reaches_no_caller_with_a_token_and_ends_without_a_storm() {
+        holds(&short(Outage::Closed));
+    }
+
+    #[test]
+    fn an_outage_of_503_reaches_no_caller_with_a_token_and_ends_without_a_storm() {
+        holds(&short(Outage::Unavailable));
+    }
+}

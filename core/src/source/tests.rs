@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use ring::hmac;
 
 use super::{Limit, Source};
-use crate::Engine;
 use crate::clock::Clock;
 use crate::config::TransportOptions;
 use crate::error::{ErrorCode, Result};
 use crate::record_name::RecordName;
 use crate::runtime::Core;
 use crate::store::{BoxFuture, MemoryStore, Owner, Record, Store, Swap};
+use crate::{Engine, TokenOptions};
 
 /// A memory store that panics once, in the middle of a renewal.
 struct PanicsOnce {
@@ -66,4 +66,21 @@ fn a_renewal_that_panics_tells_its_waiters_and_frees_its_slot() {
     assert_eq!(ask().map(drop).unwrap_err().code(), ErrorCode::Internal);
     // At once: the lease of the renewal that died is this source's own.
     ask().map(drop).unwrap();
+}
+
+#[test]
+fn a_container_that_was_frozen_serves_nothing_of_before() {
+    // fault 43: all clocks have moved, and no timer has run yet.
+    let sim = qauth_sim::Sim::start(qauth_sim::SimOptions::default()).unwrap();
+    let toml = format!(
+        "[testing]\nclock = \"manual\"\n[profiles.p]\nprovider = \"quiqup\"\nbase_url = \"{}/quiqup\"\nclient_id = \"quiqup-client\"\nclient_secret = \"quiqup-secret-5f1c\"",
+        sim.url()
+    );
+    let source = Engine::from_toml(&toml).unwrap().source("p").unwrap();
+    let first = source.token_blocking(TokenOptions::default()).unwrap();
+    source.inner().core.clock.advance(Duration::from_secs(3600)).unwrap();
+    let at_once = TokenOptions { timeout: Some(Duration::ZERO), ..TokenOptions::default() };
+    assert!(source.cached().is_none());
+    assert_eq!(source.token_blocking(at_once).unwrap_err().code(), ErrorCode::Timeout);
+    assert_ne!(source.token_blocking(TokenOptions::default()).unwrap().access_token(), first.access_token());
 }
