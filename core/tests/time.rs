@@ -331,6 +331,7 @@ fn five_hundred_who_wait_out_an_outage_are_one_renewal_at_a_time() {
 
 /// What the next test starts again: it shows what the hot path serves, until its input ends.
 #[test]
+#[allow(clippy::print_stdout)]
 fn child_that_is_stopped() {
     let Ok(url) = std::env::var("QAUTH_TEST_STOPPED") else { return };
     let config = json!({"profiles": {"p": {"provider": "oauth2", "token_endpoint": format!("{url}/p"), "client_id": "c", "client_secret": "s", "mode": "on_demand"}}});
