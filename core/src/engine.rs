@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{Config, Discovery, ProfileInput, Trust, check_profile_name, read_provider_file};
 use crate::custom::TokenFunction;
-use crate::duration::duration_argument;
+use crate::duration::{self, duration_argument};
 use crate::error::{Error, Result};
 use crate::profile::Profile;
 use crate::provider::Provider;
@@ -229,7 +229,9 @@ impl Engine {
     /// # Errors
     /// `unsupported` on the system's clock; `invalid_argument` for no number, or more than a century.
     pub fn step_wall_clock(&self, seconds: f64) -> Result<()> {
-        self.0.registry.core.clock.step_wall(duration_argument("seconds", seconds.abs())?, seconds < 0.0)
+        let wrong = || Error::invalid_argument("seconds: expected a number, and less than a century");
+        let by = duration::from_seconds(seconds.abs()).ok_or_else(wrong)?;
+        self.0.registry.core.clock.step_wall(by, seconds < 0.0)
     }
 
     /// [`Engine::advance`] with callers: each call begins at its time from now on (in order), is polled on this thread, and
