@@ -29,7 +29,7 @@ PACKAGED = $(shell find core cli sim bindings -type f -not -path '*/tests/*' -no
 EXAMPLES = $(filter-out %.test.toml,$(wildcard core/providers/contrib/*.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test interop check conformance header schema bench bench-rust bench-python bench-node install dist wheel npm-pack packages ruff clean
+.PHONY: help demo test interop check conformance header schema bench bench-rust bench-python bench-node simulate install dist wheel npm-pack packages ruff clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -90,6 +90,10 @@ bench-node: ## beside msal-node, simple-oauth2 and a cache by hand
 	rm -rf build/bench-node/packages
 	$(MAKE) --no-print-directory npm-pack PROFILE=dist OUT=build/bench-node/packages
 	bindings/node/bench/run.sh build/bench-node
+
+simulate: ## an hour of a thousand sources with an outage, in virtual time
+	@cargo build --quiet --release -p qauth-benches --bin hour
+	@target/release/hour
 
 install: ## library, headers, qauth.pc and the command line into PREFIX (DESTDIR is respected)
 	$(LIBRARY)

@@ -1014,6 +1014,16 @@ public:
         detail::check([&](auto **error) { return qauth_engine_advance(handle_.get(), by.count(), error); });
     }
 
+    /// Lets a machine with a manual clock sleep: the monotonic clock stands still, and what came due runs afterwards.
+    void suspend(std::chrono::duration<double> by) {
+        detail::check([&](auto **error) { return qauth_engine_suspend(handle_.get(), by.count(), error); });
+    }
+
+    /// Sets the wall clock of a manual clock forward, or back where `by` is negative; no time passes.
+    void step_wall_clock(std::chrono::duration<double> by) {
+        detail::check([&](auto **error) { return qauth_engine_step_wall_clock(handle_.get(), by.count(), error); });
+    }
+
     /// Ends the engine: callers that wait and all later calls get a ClosedError.
     void close() {
         detail::check([&](auto **error) { return qauth_engine_close(handle_.get(), error); });

@@ -60,6 +60,7 @@ suite build cargo build --workspace
 suite core cargo test -p qauth-core --features schema
 suite model cargo test -p qauth-model
 suite sim cargo test -p qauth-sim
+suite simulate cargo test -p qauth-benches
 suite header cargo test -p qauth-ffi --test header
 suite ffi cargo test -p qauth-ffi
 suite cli cargo test -p qauth-cli

@@ -162,6 +162,10 @@ export class Engine {
   profiles(): string[]
   /** Moves a manual clock (`testing.clock = "manual"`), and resolves when the renewals that came due have ended. */
   advance(seconds: number): Promise<void>
+  /** Lets a machine with a manual clock sleep: the monotonic clock stands still; what came due runs afterwards. */
+  suspend(seconds: number): Promise<void>
+  /** Sets the wall clock of a manual clock forward, or back where the number is negative; no time passes. */
+  stepWallClock(seconds: number): void
   /** Ends the engine: calls that wait and all later ones answer `closed`. Resolves when its threads have ended. */
   close(): Promise<void>
   /** The same, for `await using`. */

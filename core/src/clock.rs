@@ -3,17 +3,19 @@
 //! Token life is kept on the suspend-aware clock (BOOTTIME) *and* the wall clock; whichever ends first ends the token. The
 //! hot path reads two cheaper ones instead: the coarse monotonic clock and `time()`.
 
+mod manual;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::error::{Error, Result};
+pub(crate) use self::manual::{Counted, Drive};
+use self::manual::{ManualClock, Task};
+use crate::error::{Error, ErrorCode, Result};
+use crate::random::random_unit;
 
 const NANOS: u64 = 1_000_000_000;
-/// The manual clock starts here, so that subtracting from it cannot reach below zero.
-const MANUAL_START_NS: u64 = 1_000_000 * NANOS;
 
-/// The clock of an engine: the system's, or a manual one that only `advance` moves.
+/// The clock of an engine: the system's, or a manual one that only its owner moves.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Kind);
 
@@ -22,13 +24,6 @@ enum Kind {
     #[default]
     System,
     Manual(Arc<ManualClock>),
-}
-
-#[derive(Debug)]
-struct ManualClock {
-    ns: AtomicU64,
-    /// Wall time minus manual time, fixed at the start.
-    wall_offset_ns: u64,
 }
 
 /// One reading of all clocks.
@@ -40,11 +35,13 @@ pub(crate) struct Moment {
 }
 
 /// A point in time ahead, on each clock. It has passed as soon as one of them says so: a suspended machine, a frozen
-/// container and a wall clock stepped forward all end a token; a step backwards changes nothing.
+/// container and a wall clock stepped forward all end a token; a step backwards changes nothing. What is done for a
+/// caller has a limit on the monotonic clock alone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     boot_ns: u64,
     wall_ns: u64,
+    mono_ns: u64,
 }
 
 /// A deadline as the hot path compares it: one tick early on the coarse clock, rough on the wall clock.
@@ -67,9 +64,13 @@ impl Clock {
 
     /// The same from another time on, given since 1970.
     pub(crate) fn manual_at(unix: Duration) -> Clock {
-        let wall = nanos(unix);
-        let offset = wall.saturating_sub(MANUAL_START_NS);
-        Clock(Kind::Manual(Arc::new(ManualClock { ns: AtomicU64::new(MANUAL_START_NS), wall_offset_ns: offset })))
+        Clock::manual_with(Some(unix), None)
+    }
+
+    /// The same, with a seed for what is random on the system's clock.
+    pub(crate) fn manual_with(unix: Option<Duration>, seed: Option<u64>) -> Clock {
+        let present = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock(Kind::Manual(Arc::new(ManualClock::new(unix.unwrap_or_else(present), seed))))
     }
 
     /// Whether this clock is moved by hand.
@@ -77,20 +78,73 @@ impl Clock {
         matches!(self.0, Kind::Manual(_))
     }
 
-    /// Moves a manual clock forward.
+    /// Moves a manual clock forward: the boot clock, the monotonic and the wall clock alike.
     ///
     /// # Errors
     /// `unsupported` on the system's clock.
     pub fn advance(&self, by: Duration) -> Result<()> {
+        self.hands().map(|manual| manual.advance(by))
+    }
+
+    /// As if the machine had slept: a manual clock's monotonic hand stands still, the others move.
+    ///
+    /// # Errors
+    /// `unsupported` on the system's clock.
+    pub fn suspend(&self, by: Duration) -> Result<()> {
+        self.hands().map(|manual| manual.suspend(by))
+    }
+
+    /// As if somebody had set the wall clock, forward or back; the other hands of a manual clock stay.
+    ///
+    /// # Errors
+    /// `unsupported` on the system's clock.
+    pub fn step_wall(&self, by: Duration, back: bool) -> Result<()> {
+        self.hands().map(|manual| manual.step_wall(by, back))
+    }
+
+    /// Drives a manual clock from this thread.
+    pub(crate) fn drive(&self) -> Result<Drive<'_>> {
+        self.hands().map(Drive::new)
+    }
+
+    fn hands(&self) -> Result<&Arc<ManualClock>> {
         match &self.0 {
+            Kind::Manual(manual) => Ok(manual),
             Kind::System => Err(Error::new(
-                crate::error::ErrorCode::Unsupported,
+                ErrorCode::Unsupported,
                 "the clock is the system's: set testing.clock = \"manual\" to move it by hand",
             )),
-            Kind::Manual(manual) => {
-                manual.ns.fetch_add(nanos(by), Ordering::SeqCst);
-                Ok(())
-            }
+        }
+    }
+
+    /// A number from 0 to 1 for spreading and jitter; none on a manual clock without a seed, where runs must repeat.
+    pub(crate) fn draw(&self) -> Option<f64> {
+        match &self.0 {
+            Kind::System => Some(random_unit()),
+            Kind::Manual(manual) => manual.draw(),
+        }
+    }
+
+    /// A task that the driver of a manual clock waits for, if this thread drives it.
+    pub(crate) fn counted<F: Future>(&self, work: F) -> Counted<F> {
+        let task = match &self.0 {
+            Kind::System => None,
+            Kind::Manual(manual) => manual.task(),
+        };
+        Task::scope(task, work)
+    }
+
+    /// Whether this thread drives the clock: what waits here waits for virtual time.
+    pub(crate) fn is_driven_here(&self) -> bool {
+        matches!(&self.0, Kind::Manual(manual) if manual.is_driven_here())
+    }
+
+    /// `work`, unless this clock has gone further before it ends.
+    pub(crate) async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.sleep(limit) => None,
         }
     }
 
@@ -101,10 +155,7 @@ impl Clock {
                 mono_ns: system::read(libc::CLOCK_MONOTONIC),
                 wall_ns: system::read(libc::CLOCK_REALTIME),
             },
-            Kind::Manual(manual) => {
-                let ns = manual.ns.load(Ordering::SeqCst);
-                Moment { boot_ns: ns, mono_ns: ns, wall_ns: ns + manual.wall_offset_ns }
-            }
+            Kind::Manual(manual) => manual.now(),
         }
     }
 
@@ -116,7 +167,7 @@ impl Clock {
                 system::read(libc::CLOCK_MONOTONIC_COARSE) >= deadline.mono_ns
                     || system::wall_seconds() >= deadline.wall_s
             }
-            Kind::Manual(manual) => manual.ns.load(Ordering::Relaxed) >= deadline.mono_ns,
+            Kind::Manual(manual) => manual.mono_ns() >= deadline.mono_ns || manual.wall_seconds() >= deadline.wall_s,
         }
     }
 
@@ -128,24 +179,24 @@ impl Clock {
         }
     }
 
-    pub(crate) fn hot(&self, deadline: &Deadline) -> HotDeadline {
+    /// Where the hot path stops: at `deadline`, and surely before the token's `end`. `time()` knows whole seconds only, so
+    /// the second in which a token ends counts as too late.
+    pub(crate) fn hot(&self, deadline: &Deadline, end: Option<&Deadline>) -> HotDeadline {
         let now = self.now();
         let (late, left) = (now.boot_ns.saturating_sub(deadline.boot_ns), deadline.boot_ns.saturating_sub(now.boot_ns));
         let tick = if self.is_manual() { 0 } else { system::coarse_tick_ns() };
+        let last = end.map_or(u64::MAX, |end| end.wall_ns / NANOS);
         HotDeadline {
             mono_ns: now.mono_ns.saturating_add(left).saturating_sub(late).saturating_sub(tick),
-            wall_s: (deadline.wall_ns.div_ceil(NANOS)) as i64,
+            wall_s: deadline.wall_ns.div_ceil(NANOS).min(last) as i64,
         }
     }
 
-    /// Waits. A manual clock has nobody else to wait for: a pause inside a renewal moves it forward by the pause's length.
+    /// Waits. A pause inside a renewal moves a manual clock by its length, unless somebody drives it.
     pub(crate) async fn sleep(&self, pause: Duration) {
         match &self.0 {
             Kind::System => tokio::time::sleep(pause).await,
-            Kind::Manual(manual) => {
-                manual.ns.fetch_add(nanos(pause), Ordering::SeqCst);
-                tokio::task::yield_now().await;
-            }
+            Kind::Manual(manual) => manual.sleep(pause).await,
         }
     }
 
@@ -153,10 +204,17 @@ impl Clock {
     pub(crate) async fn sleep_until(&self, end: &Deadline) {
         match &self.0 {
             Kind::System => tokio::time::sleep(end.left(&self.now())).await,
-            Kind::Manual(manual) => {
-                manual.ns.fetch_max(end.boot_ns, Ordering::SeqCst);
-                tokio::task::yield_now().await;
-            }
+            Kind::Manual(manual) => manual.sleep_until(end.boot_ns).await,
+        }
+    }
+
+    /// A pause before looking again at what another renewal does. That one is waited for in real time, except by a task
+    /// of the driver, for whom time stands still until all are at rest.
+    pub(crate) async fn look_again_after(&self, pause: Duration) {
+        let pause = pause.mul_f64(0.5 + self.draw().unwrap_or(0.5));
+        match &self.0 {
+            Kind::Manual(manual) if manual.is_in_task() => manual.sleep(pause).await,
+            _ => tokio::time::sleep(pause).await,
         }
     }
 
@@ -172,7 +230,13 @@ impl Moment {
         Deadline {
             boot_ns: self.boot_ns.saturating_add(nanos(wait)),
             wall_ns: self.wall_ns.saturating_add(nanos(wait)),
+            mono_ns: u64::MAX,
         }
+    }
+
+    /// A limit for work: the time that a machine sleeps, and what somebody makes of the wall clock, is not work's.
+    pub(crate) fn limit(&self, wait: Duration) -> Deadline {
+        Deadline { mono_ns: self.mono_ns.saturating_add(nanos(wait)), ..Moment::never() }
     }
 
     /// The moment `age` earlier.
@@ -187,7 +251,7 @@ impl Moment {
 
     /// A deadline that no clock reaches.
     pub(crate) fn never() -> Deadline {
-        Deadline { boot_ns: u64::MAX, wall_ns: u64::MAX }
+        Deadline { boot_ns: u64::MAX, wall_ns: u64::MAX, mono_ns: u64::MAX }
     }
 
     pub(crate) fn boot_ns(&self) -> u64 {
@@ -198,6 +262,11 @@ impl Moment {
         Duration::from_nanos(self.boot_ns.saturating_sub(earlier.boot_ns))
     }
 
+    /// What has passed on the clock that stands still while the machine sleeps, whatever the others say.
+    pub(crate) fn awake_since(&self, earlier: &Moment) -> Duration {
+        Duration::from_nanos(self.mono_ns.saturating_sub(earlier.mono_ns))
+    }
+
     pub(crate) fn unix(&self) -> Duration {
         Duration::from_nanos(self.wall_ns)
     }
@@ -205,17 +274,18 @@ impl Moment {
 
 impl Deadline {
     pub(crate) fn passed(&self, now: &Moment) -> bool {
-        now.boot_ns >= self.boot_ns || now.wall_ns >= self.wall_ns
+        now.boot_ns >= self.boot_ns || now.wall_ns >= self.wall_ns || now.mono_ns >= self.mono_ns
     }
 
     /// What is left on the clock that ends first.
     pub(crate) fn left(&self, now: &Moment) -> Duration {
-        let boot = self.boot_ns.saturating_sub(now.boot_ns);
-        Duration::from_nanos(boot.min(self.wall_ns.saturating_sub(now.wall_ns)))
+        let (boot, mono) = (self.boot_ns.saturating_sub(now.boot_ns), self.mono_ns.saturating_sub(now.mono_ns));
+        Duration::from_nanos(boot.min(mono).min(self.wall_ns.saturating_sub(now.wall_ns)))
     }
 
     pub(crate) fn minus(&self, by: Duration) -> Deadline {
-        Deadline { boot_ns: self.boot_ns.saturating_sub(nanos(by)), wall_ns: self.wall_ns.saturating_sub(nanos(by)) }
+        let earlier = |ns: u64| ns.saturating_sub(nanos(by));
+        Deadline { boot_ns: earlier(self.boot_ns), wall_ns: earlier(self.wall_ns), ..*self }
     }
 
     pub(crate) fn boot_ns(&self) -> u64 {
@@ -326,9 +396,9 @@ mod tests {
     fn the_hot_deadline_is_never_later_than_the_real_one() {
         let clock = Clock::system();
         // Well over a tick: a busy host may miss some.
-        let hot = clock.hot(&clock.now().after(Duration::ZERO).minus(Duration::from_secs(1)));
+        let hot = clock.hot(&clock.now().after(Duration::ZERO).minus(Duration::from_secs(1)), None);
         assert!(clock.hot_passed(&hot));
-        let hot = clock.hot(&clock.now().after(Duration::from_secs(60)));
+        let hot = clock.hot(&clock.now().after(Duration::from_secs(60)), None);
         assert!(!clock.hot_passed(&hot));
     }
 
@@ -341,5 +411,51 @@ mod tests {
         clock.advance(Duration::from_secs(1)).unwrap();
         assert!(deadline.passed(&clock.now()));
         assert!(Clock::system().advance(Duration::from_secs(1)).is_err());
+    }
+
+    #[test]
+    fn a_manual_clock_has_three_hands() {
+        let clock = Clock::manual_at(Duration::from_secs(5));
+        let start = clock.now();
+        let moved = |second: &Moment| {
+            let wall = second.wall_ns as i64 - start.wall_ns as i64;
+            let (boot, mono) = (second.since(&start).as_secs(), second.awake_since(&start).as_secs());
+            (boot, mono, wall / NANOS as i64)
+        };
+        clock.advance(Duration::from_secs(1)).unwrap();
+        assert_eq!(moved(&clock.now()), (1, 1, 1));
+        clock.suspend(Duration::from_secs(10)).unwrap();
+        assert_eq!(moved(&clock.now()), (11, 1, 11));
+        clock.step_wall(Duration::from_secs(100), false).unwrap();
+        assert_eq!(moved(&clock.now()), (11, 1, 111));
+        // Before 1970 there is no time.
+        clock.step_wall(Duration::from_secs(1000), true).unwrap();
+        assert_eq!(moved(&clock.now()), (11, 1, -5));
+    }
+
+    #[test]
+    fn a_limit_of_work_runs_while_the_machine_is_awake() {
+        // fault 20
+        let clock = Clock::manual();
+        let limit = clock.now().limit(Duration::from_secs(30));
+        clock.suspend(Duration::from_secs(3600)).unwrap();
+        clock.step_wall(Duration::from_secs(3600), false).unwrap();
+        assert_eq!(limit.left(&clock.now()), Duration::from_secs(30));
+        clock.advance(Duration::from_secs(30)).unwrap();
+        assert!(limit.passed(&clock.now()));
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_numbers_and_no_seed_none() {
+        let drawn = |seed| -> Vec<_> {
+            let clock = Clock::manual_with(None, Some(seed));
+            (0..1000).map(|_| clock.draw().unwrap()).collect()
+        };
+        let numbers = drawn(42);
+        assert_eq!(numbers, drawn(42));
+        assert_ne!(numbers, drawn(43));
+        let mean = numbers.iter().sum::<f64>() / 1000.0;
+        assert!((0.45..0.55).contains(&mean) && numbers.iter().all(|number| (0.0..1.0).contains(number)));
+        assert_eq!(Clock::manual().draw(), None);
     }
 }

@@ -1,16 +1,17 @@
 //! The public face: an engine with its profiles.
 
+use std::iter;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::block::block_on_until;
 use crate::completion::CompletionQueue;
 use crate::config::{Config, Discovery, ProfileInput, Trust, check_profile_name, read_provider_file};
 use crate::custom::TokenFunction;
-use crate::duration;
+use crate::duration::{self, duration_argument};
 use crate::error::{Error, Result};
 use crate::events::{Event, EventLog, Subscription};
 use crate::metrics::Metrics;
@@ -19,11 +20,8 @@ use crate::provider::Provider;
 use crate::registry::{Registry, SourceKey};
 use crate::runtime::Core;
 use crate::source::Source;
-use crate::store::MemoryStore;
+use crate::store::{BoxFuture, MemoryStore};
 use crate::token_source::TokenSource;
-
-/// How long `advance` waits for one renewal that it has set off.
-const ADVANCE_LIMIT: Duration = Duration::from_secs(30);
 
 /// One per process as a rule: owns the runtime, the transport, the store and the sources.
 ///
@@ -210,33 +208,76 @@ impl Engine {
         self.provider_of(&self.profile_input(name, overrides)?)
     }
 
-    /// Moves a manual clock (`testing.clock = "manual"`) forward, runs the renewals that come due on the way, and returns
-    /// when they have ended. Blocks.
+    /// Moves a manual clock (`testing.clock = "manual"`) forward, runs the renewals that come due on the way, each at its
+    /// time, and returns when they have ended. Blocks.
     ///
     /// # Errors
     /// `unsupported` on the system's clock; `invalid_argument` for a number that is negative or no number.
     pub fn advance(&self, seconds: f64) -> Result<()> {
-        let by = duration::from_seconds(seconds)
-            .ok_or_else(|| Error::invalid_argument("seconds: expected a number that is not negative"))?;
+        self.drive(duration_argument("seconds", seconds)?, iter::empty())
+    }
+
+    /// Lets a machine with a manual clock sleep: boot and wall clock move on, the monotonic clock stands still, nothing runs.
+    /// Then what has come due runs, as in [`Engine::advance`]. Blocks.
+    ///
+    /// # Errors
+    /// As [`Engine::advance`].
+    pub fn suspend(&self, seconds: f64) -> Result<()> {
         let clock = &self.0.registry.core.clock;
-        clock.advance(Duration::ZERO)?;
+        clock.suspend(duration_argument("seconds", seconds)?)?;
+        self.drive(Duration::ZERO, iter::empty())
+    }
+
+    /// Sets the wall clock of a manual clock forward, or back where `seconds` is negative, as a person or a time server
+    /// does. No time passes, and nothing runs.
+    ///
+    /// # Errors
+    /// `unsupported` on the system's clock; `invalid_argument` for no number, or more than a century.
+    pub fn step_wall_clock(&self, seconds: f64) -> Result<()> {
+        let wrong = || Error::invalid_argument("seconds: expected a number, and less than a century");
+        let by = duration::from_seconds(seconds.abs()).ok_or_else(wrong)?;
+        self.0.registry.core.clock.step_wall(by, seconds < 0.0)
+    }
+
+    /// [`Engine::advance`] with callers: each call begins at its time from now on (in order), is polled on this thread, and
+    /// is waited for. What it waits for, it waits for in the clock's time.
+    ///
+    /// # Errors
+    /// As [`Engine::advance`].
+    #[doc(hidden)]
+    pub fn simulate(
+        &self,
+        seconds: f64,
+        calls: impl IntoIterator<Item = (Duration, Pin<Box<dyn Future<Output = ()> + Send>>)>,
+    ) -> Result<()> {
+        self.drive(duration_argument("seconds", seconds)?, calls.into_iter())
+    }
+
+    /// From event to event: the end of a pause, a timer, a call.
+    fn drive(&self, by: Duration, calls: impl Iterator<Item = (Duration, BoxFuture<'static, ()>)>) -> Result<()> {
+        let clock = &self.0.registry.core.clock;
+        let mut drive = clock.drive()?;
         let running = self.0.registry.core.running()?;
-        let target = clock.now().boot_ns().saturating_add(by.as_nanos() as u64);
+        let start = clock.now();
+        let target = start.after(by).boot_ns();
+        let mut calls = calls.map(|(at, call)| (start.after(at).boot_ns(), call)).peekable();
         loop {
+            drive.settle();
+            let timer = running.schedule.next_ns().filter(|at| *at <= target);
+            let call = calls.peek().map(|(at, _)| *at).filter(|at| *at <= target);
+            // Renewals end also where their pauses reach beyond the target.
+            let Some(next) = [drive.next_ns(target), timer, call].into_iter().flatten().min() else { break };
+            drive.move_to(next);
             let now = clock.now().boot_ns();
-            match running.schedule.next_ns().filter(|next| *next <= target) {
-                Some(next) => clock.advance(Duration::from_nanos(next.saturating_sub(now)))?,
-                None => {
-                    // A pause inside a renewal may have moved the clock further already.
-                    return clock.advance(Duration::from_nanos(target.saturating_sub(now)));
-                }
+            for source in running.schedule.due(now.min(target)) {
+                source.on_timer();
             }
-            for source in running.schedule.due(clock.now().boot_ns()) {
-                if let Some(renewal) = source.on_timer() {
-                    let _ = block_on_until(renewal, Instant::now() + ADVANCE_LIMIT);
-                }
+            while let Some((_, call)) = calls.next_if(|(at, _)| *at <= now) {
+                drive.begin(call);
             }
         }
+        drive.move_to(target);
+        Ok(())
     }
 
     /// Hears of what happens to tokens: `handler` runs on the host's thread that runs `queue`, with no lock held, and may use

@@ -273,6 +273,7 @@ fn obtain(core: &Core, profile: &Profile) -> Result<Got> {
         forget: false,
         owner: Owner("recorded".to_owned()),
         spread: 0.0,
+        served_until: None,
         lent: None,
     };
     // Its timers need a runtime around them.

@@ -5,7 +5,7 @@ mod failures;
 mod sign_in;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::attach;
@@ -16,7 +16,6 @@ use crate::error::{Error, ErrorCode};
 use crate::exchange::{self, Exchange};
 use crate::profile::Profile;
 use crate::provider::{Grant, GrantKind, Place};
-use crate::random::random_unit;
 use crate::record_name::RecordName;
 use crate::request;
 use crate::response::{self, Refusal, Verdict};
@@ -76,6 +75,8 @@ pub(crate) struct Brief {
     pub(crate) owner: Owner,
     /// The source's share of the spread (see [`WindowRules`]).
     pub(crate) spread: f64,
+    /// The end of the token that callers are served meanwhile.
+    pub(crate) served_until: Option<Deadline>,
     /// What this source has lent, so that no server's text repeats it.
     pub(crate) lent: Option<Secret>,
 }
@@ -90,6 +91,8 @@ pub(crate) struct Renewal<'a> {
     name: RecordName,
     deadline: Deadline,
     attempts: AtomicU32,
+    /// A token ended on its way by some clock, though the way was shorter than its life.
+    jumped: AtomicBool,
 }
 
 type Step<T> = std::result::Result<T, Failure>;
@@ -101,8 +104,9 @@ impl<'a> Renewal<'a> {
             profile,
             desk,
             name: profile.record_name(),
-            deadline: core.clock.now().after(profile.timeout),
+            deadline: core.clock.now().limit(profile.timeout),
             attempts: AtomicU32::new(0),
+            jumped: AtomicBool::new(false),
             brief,
         }
     }
@@ -123,7 +127,7 @@ impl<'a> Renewal<'a> {
             }
         };
         tokio::select! {
-            result = self.under_lease() => result,
+            result = self.despite_jumps() => result,
             () = keep => unreachable!("the loop above has no end"),
         }
     }
@@ -169,7 +173,19 @@ impl<'a> Renewal<'a> {
                 )
                 .into());
             }
-            tokio::time::sleep(Duration::from_millis(50).mul_f64(0.5 + random_unit())).await;
+            self.core.clock.look_again_after(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// A machine that slept, or whose wall clock was set, while the answer was under way has a token that ended before it
+    /// came. Who waits wants another one (fault 20).
+    async fn despite_jumps(&self) -> Step<Obtained> {
+        let result = self.under_lease().await;
+        match result {
+            Err(_) if self.jumped.load(Ordering::Relaxed) && self.attempts.load(Ordering::Relaxed) < ATTEMPTS => {
+                self.under_lease().await
+            }
+            result => result,
         }
     }
 
@@ -193,6 +209,7 @@ impl<'a> Renewal<'a> {
             // That says nothing of a refresh token.
             failure => failure,
         };
+        self.count_attempts_of(&record);
         if self.brief.rejected && self.profile.single_session() {
             self.note_takeover(&mut record).await?;
         }
@@ -496,7 +513,10 @@ impl<'a> Renewal<'a> {
         };
         let affixes = attach::affixes(self.profile);
         let published = Published::new(issued, affixes, generation, *sent, windows, clock).bound_to(dpop);
-        if !published.valid(&clock.now()) {
+        let now = clock.now();
+        if !published.valid(&now) {
+            let jumped = issued.lifetime.is_some_and(|lifetime| now.awake_since(sent) < lifetime);
+            self.jumped.store(jumped, Ordering::Relaxed);
             return Err(Failure {
                 error: Error::protocol("the token had already expired when it arrived").with_retryable(true),
                 verdict: Verdict::Unknown,

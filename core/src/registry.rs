@@ -15,7 +15,6 @@ use crate::profile::{Narrowing, Profile};
 use crate::runtime::Core;
 use crate::schedule::Timed;
 use crate::source::Source;
-use crate::store::BoxFuture;
 
 /// However short sources may be idle, all of them are not looked through more often.
 const SHORTEST_LOOK: Duration = Duration::from_millis(100);
@@ -155,12 +154,11 @@ impl Registry {
 }
 
 impl Timed for Registry {
-    fn on_timer(self: Arc<Self>) -> Option<BoxFuture<'static, ()>> {
+    fn on_timer(self: Arc<Self>) {
         if let Some(idle) = self.keeping.idle {
             self.evict(usize::MAX, idle);
             self.core.look_again();
         }
-        None
     }
 }
 

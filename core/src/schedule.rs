@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Notify;
 
 use crate::clock::{BootTimer, Clock, Deadline};
-use crate::store::BoxFuture;
 
 /// Something that has a time to be looked at.
 pub(crate) trait Timed: Send + Sync {
-    /// The time has come. Returns what ends when the work that it set off is done, if it set off any.
-    fn on_timer(self: Arc<Self>) -> Option<BoxFuture<'static, ()>>;
+    /// The time has come.
+    fn on_timer(self: Arc<Self>);
 }
 
 /// Due times on the boot clock, each with the source to wake. A source may stand here more than once; it decides itself
@@ -74,7 +73,7 @@ impl Schedule {
         due
     }
 
-    /// Wakes due sources until the runtime ends. On a manual clock `Engine::advance` does this instead.
+    /// Wakes due sources until the runtime ends. On a manual clock its driver does this instead.
     pub(crate) async fn run(self: Arc<Self>, clock: Clock) {
         let timer = match BootTimer::new() {
             Ok(timer) => timer,
@@ -95,7 +94,7 @@ impl Schedule {
                 }
             }
             for source in self.due(clock.now().boot_ns()) {
-                drop(source.on_timer());
+                source.on_timer();
             }
         }
     }

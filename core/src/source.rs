@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::ForkCell;
 use crate::life::{self, Flight, Lent, Life};
 use crate::profile::{Narrowing, Profile};
-use crate::random::{random_hex, random_unit};
+use crate::random::random_hex;
 use crate::refresh::{Pause, PauseKind};
 use crate::runtime::Core;
 use crate::store::Owner;
@@ -91,7 +91,7 @@ impl Limit {
     /// The same on the engine's clock.
     pub(crate) fn deadline(&self, clock: &Clock) -> Deadline {
         let left = self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
-        clock.now().after(left)
+        clock.now().limit(left)
     }
 }
 
@@ -204,6 +204,9 @@ impl Source {
                 }
             }
         };
+        if self.core.clock.is_driven_here() {
+            return self.core.clock.within(virtual_left(until), landed).await;
+        }
         if limit.blocking {
             return block_on_until(landed, until);
         }
@@ -220,6 +223,10 @@ impl Source {
 
     async fn wait_until(&self, end: Deadline) -> Result<()> {
         let clock = self.core.clock.clone();
+        if clock.is_driven_here() {
+            clock.sleep_until(&end).await;
+            return Ok(());
+        }
         let waiting = self.core.running()?.handle.spawn(async move { clock.sleep_until(&end).await });
         waiting.await.map_err(|_| Error::closed())
     }
@@ -257,7 +264,7 @@ impl Source {
         let mut state = self.life.lock();
         let current = state.current().filter(|current| current.valid(&now));
         if let Some(pause) = &state.pause
-            && pause.until.passed(&now)
+            && pause.behind.passed(&now)
             && pause.kind != PauseKind::Final
         {
             state.pause = None;
@@ -357,10 +364,14 @@ impl Source {
             turn: tokio::sync::Mutex::default(),
             owner: Owner(random_hex(16)),
             desk: Desk::default(),
-            // Runs on a manual clock must repeat.
-            spread: if self.core.clock.is_manual() { 1.0 } else { 1.0 - 0.2 * random_unit() },
+            spread: 1.0 - 0.2 * self.core.clock.draw().unwrap_or(0.0),
         })
     }
+}
+
+/// What a caller's limit leaves on a clock that is driven: whole milliseconds, so that runs repeat.
+fn virtual_left(until: Instant) -> Duration {
+    Duration::from_millis(until.saturating_duration_since(Instant::now()).as_millis() as u64 + 1)
 }
 
 impl Lent for Published {

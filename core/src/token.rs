@@ -60,7 +60,7 @@ impl Published {
     ) -> Published {
         let token = issued.access_token.expose();
         Published {
-            hot: clock.hot(&windows.serve_until),
+            hot: clock.hot(&windows.serve_until, windows.expires_at.as_ref()),
             token_at: before.len()..before.len() + token.len(),
             header: [before, token, after].concat(),
             dpop: None,

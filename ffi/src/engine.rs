@@ -159,6 +159,33 @@ pub unsafe extern "C" fn qauth_engine_advance(
     })
 }
 
+/// Lets a machine with a manual clock (testing.clock = "manual") sleep: boot and wall clock move on, the monotonic clock stands
+/// still, nothing runs. Then what has come due runs, as in qauth_engine_advance, which fails alike. Any thread; blocks. For
+/// tests. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qauth_engine_suspend(
+    engine: *mut qauth_engine,
+    seconds: f64,
+    error_out: *mut *mut qauth_error,
+) -> qauth_code {
+    guard(error_out, || {
+        let engine = handle::borrow(engine, "engine")?.clone();
+        Ok(engine.suspend(seconds)?)
+    })
+}
+
+/// Sets the wall clock of a manual clock (testing.clock = "manual") forward, or back where seconds is negative, as a person or a
+/// time server does; no time passes, and nothing runs. Fails with QAUTH_UNSUPPORTED on the system's clock and
+/// QAUTH_INVALID_ARGUMENT for no number. Any thread; does not block. For tests. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qauth_engine_step_wall_clock(
+    engine: *mut qauth_engine,
+    seconds: f64,
+    error_out: *mut *mut qauth_error,
+) -> qauth_code {
+    guard(error_out, || Ok(handle::borrow(engine, "engine")?.step_wall_clock(seconds)?))
+}
+
 /// The names of the configuration's profiles, in its order, as a JSON array. On QAUTH_OK *json_out is the caller's; free it
 /// once with qauth_string_free. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]

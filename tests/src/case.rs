@@ -75,7 +75,7 @@ pub struct Step {
     pub audience: Option<Value>,
     /// For `scoped`.
     pub resource: Option<Value>,
-    /// For `advance`.
+    /// For `advance`, `suspend` and `step_wall_clock`.
     pub seconds: Option<Value>,
     /// For `concurrent`.
     pub threads: Option<Value>,

@@ -149,13 +149,15 @@ impl Run<'_> {
             }
             "update" => fields.push(Value::Object(with()?).to_string()),
             "scoped" => fields.extend([text(&step.scope)?, text(&step.audience)?, text(&step.resource)?]),
-            "advance" => {
+            "advance" | "suspend" => {
                 let seconds = text(&step.seconds)?;
                 // First the simulator's: what the engine obtains on its way must not be older than the engine believes.
                 let number: f64 = seconds.parse().map_err(|_| "seconds: expected a number")?;
                 self.sim.post("clock", &serde_json::json!({"advance": number}))?;
                 fields.push(seconds);
             }
+            // The simulator's clock is another machine's.
+            "step_wall_clock" => fields.push(text(&step.seconds)?),
             "concurrent" => fields.push(text(&step.threads)?),
             "custom_source" => {
                 let with = with()?;

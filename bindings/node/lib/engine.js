@@ -69,6 +69,14 @@ class Engine {
     await settled(native.engineAdvance(this.#handle, check.number('seconds', seconds)))
   }
 
+  async suspend(seconds) {
+    await settled(native.engineSuspend(this.#handle, check.number('seconds', seconds)))
+  }
+
+  stepWallClock(seconds) {
+    native.engineStepWallClock(this.#handle, check.number('seconds', seconds))
+  }
+
   async close() {
     await settled(native.engineClose(this.#handle))
     custom.forget(this)

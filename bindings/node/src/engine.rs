@@ -69,19 +69,37 @@ pub(crate) fn engine_profiles(engine: &External<Engine>) -> Result<Vec<String>> 
 /// Moves a manual clock.
 #[napi]
 pub(crate) fn engine_advance(engine: &External<Engine>, seconds: f64) -> AsyncTask<Blocking> {
-    AsyncTask::new(Blocking { engine: Engine::clone(engine), seconds: Some(seconds) })
+    AsyncTask::new(Blocking { engine: Engine::clone(engine), work: Work::Advance(seconds) })
+}
+
+/// Lets a machine with a manual clock sleep.
+#[napi]
+pub(crate) fn engine_suspend(engine: &External<Engine>, seconds: f64) -> AsyncTask<Blocking> {
+    AsyncTask::new(Blocking { engine: Engine::clone(engine), work: Work::Suspend(seconds) })
+}
+
+/// Sets the wall clock of a manual clock.
+#[napi]
+pub(crate) fn engine_step_wall_clock(engine: &External<Engine>, seconds: f64) -> Result<()> {
+    fallible(|| engine.step_wall_clock(seconds))
 }
 
 /// Ends the engine.
 #[napi]
 pub(crate) fn engine_close(engine: &External<Engine>) -> AsyncTask<Blocking> {
-    AsyncTask::new(Blocking { engine: Engine::clone(engine), seconds: None })
+    AsyncTask::new(Blocking { engine: Engine::clone(engine), work: Work::Close })
 }
 
-/// What blocks, on a thread of node's pool: moving the clock by so many seconds, or closing.
+/// What blocks, on a thread of node's pool.
 pub(crate) struct Blocking {
     engine: Engine,
-    seconds: Option<f64>,
+    work: Work,
+}
+
+enum Work {
+    Advance(f64),
+    Suspend(f64),
+    Close,
 }
 
 impl Task for Blocking {
@@ -89,9 +107,10 @@ impl Task for Blocking {
     type JsValue = ();
 
     fn compute(&mut self) -> Result<()> {
-        match self.seconds {
-            Some(seconds) => fallible(|| self.engine.advance(seconds)),
-            None => infallible(|| self.engine.close()),
+        match self.work {
+            Work::Advance(seconds) => fallible(|| self.engine.advance(seconds)),
+            Work::Suspend(seconds) => fallible(|| self.engine.suspend(seconds)),
+            Work::Close => infallible(|| self.engine.close()),
         }
     }
 

@@ -90,6 +90,8 @@ test('numbers', async () => {
     await rejects(() => source.token({ timeoutMs: wrong }), 'options.timeoutMs')
     await rejects(() => source.token({ minRemainingMs: wrong }), 'options.minRemainingMs')
     await rejects(() => engine.advance(wrong), 'seconds')
+    await rejects(() => engine.suspend(wrong), 'seconds')
+    await rejects(async () => engine.stepWallClock(wrong), 'seconds')
   }
   await rejects(() => engine.advance(), 'seconds')
 })

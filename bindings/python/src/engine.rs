@@ -126,6 +126,18 @@ impl Engine {
         checked(py, || py.detach(|| self.0.advance(seconds.0)))
     }
 
+    /// Lets a machine with a manual clock sleep; what came due runs afterwards.
+    #[pyo3(signature = (seconds, /))]
+    fn suspend(&self, py: Python<'_>, seconds: Seconds) -> PyResult<()> {
+        checked(py, || py.detach(|| self.0.suspend(seconds.0)))
+    }
+
+    /// Sets the wall clock of a manual clock forward, or back where the number is negative.
+    #[pyo3(signature = (seconds, /))]
+    fn step_wall_clock(&self, py: Python<'_>, seconds: Seconds) -> PyResult<()> {
+        checked(py, || self.0.step_wall_clock(seconds.0))
+    }
+
     /// Ends the engine: calls that wait and all later ones raise ClosedError. Takes at most 1 s, or 2 s while an answer that
     /// must not be lost is on the wire. More calls do nothing.
     fn close(&self, py: Python<'_>) {

@@ -169,6 +169,7 @@ ARGUMENTS: list[tuple[str, str, list[Any], list[Call]]] = [
     ("module source name", "name", NO_TEXT, [lambda e, s, v: qauth.source(v)]),
     ("remove", "name", NO_TEXT, [lambda e, s, v: e.remove(v)]),
     ("advance", "seconds", [None, *NO_SECONDS], [lambda e, s, v: e.advance(v)]),
+    ("suspend", "seconds", [None, *NO_SECONDS], [lambda e, s, v: e.suspend(v)]),
     ("config", "config", NO_MAPPING, [lambda e, s, v: qauth.Engine(v)]),
     ("config value", "config.profiles", NO_JSON, [lambda e, s, v: qauth.Engine({"profiles": v})]),
     (

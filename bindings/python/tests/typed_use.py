@@ -33,6 +33,8 @@ def engines(config: dict[str, Any], mapping: Mapping[str, object]) -> None:
         engine.advance(1)
         engine.advance(0.5)
         engine.advance(timedelta(minutes=1))
+        engine.suspend(timedelta(hours=13))
+        engine.step_wall_clock(-86400)
         engine.close()
 
 

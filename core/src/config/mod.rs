@@ -128,7 +128,39 @@ struct SourcesTable {
 struct TestingTable {
     #[serde(default)]
     clock: ClockKind,
+    #[serde(default)]
+    start: Option<String>,
+    #[serde(default)]
+    seed: Option<u32>,
 }
+
+impl TestingTable {
+    fn clock(&self) -> Result<Clock> {
+        match self.clock {
+            ClockKind::Manual => {
+                Ok(Clock::manual_with(self.start.as_deref().map(start).transpose()?, self.seed.map(u64::from)))
+            }
+            ClockKind::System if self.start.is_some() => {
+                Err(Error::config("testing.start: the system's clock starts by itself; add clock = \"manual\""))
+            }
+            ClockKind::System if self.seed.is_some() => {
+                Err(Error::config("testing.seed: with the system's clock no run repeats; add clock = \"manual\""))
+            }
+            ClockKind::System => Ok(Clock::system()),
+        }
+    }
+}
+
+/// When a manual clock starts, since 1970.
+fn start(text: &str) -> Result<Duration> {
+    let start = text.parse::<jiff::Timestamp>().ok().and_then(|start| Duration::try_from(start.as_duration()).ok());
+    start.filter(|start| *start < LATEST_START).ok_or_else(|| {
+        Error::config("testing.start: expected a time from 1970 to 2200 such as \"1970-01-01T00:00:00Z\" (RFC 3339)")
+    })
+}
+
+/// Far from where times in nanoseconds end.
+const LATEST_START: Duration = Duration::from_secs(230 * 365 * 86_400);
 
 #[derive(Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -216,10 +248,7 @@ impl Config {
                 },
                 idle: positive(document.sources.idle, "sources.idle")?,
             },
-            clock: match document.testing.clock {
-                ClockKind::System => Clock::system(),
-                ClockKind::Manual => Clock::manual(),
-            },
+            clock: document.testing.clock()?,
             trust,
         })
     }

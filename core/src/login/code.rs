@@ -43,7 +43,7 @@ pub(super) async fn begin(core: &Core, profile: &Profile, redirect_uri: Option<&
     check_redirect(redirect_uri).map_err(|why| Error::invalid_argument(format!("redirect_uri: {why}")))?;
     let authorize = profile.grant_definition().authorize.as_ref().expect("a checked grant of this kind has the page");
     let now = core.clock.now();
-    let metadata = core.metadata(profile, &now.after(profile.timeout)).await.map_err(|refusal| refusal.error)?;
+    let metadata = core.metadata(profile, &now.limit(profile.timeout)).await.map_err(|refusal| refusal.error)?;
     let mut scope = profile.scope(now.unix().as_millis(), metadata.as_deref());
     let mut url = request::whole_url(&authorize.url, &scope)?;
     request::name_audience(&mut scope, &url);
@@ -180,7 +180,7 @@ fn refused(login: &Inner, code: &Code, word: &str, answer: &Answer) -> Result<Er
 /// A code is good once: it is sent again only where it surely was not sent.
 async fn redeem(login: &Inner, code: &Code, granted: Secret) -> Result<LoggedIn> {
     let core = login.core();
-    let deadline = core.clock.now().after(login.profile.timeout);
+    let deadline = core.clock.now().limit(login.profile.timeout);
     let _critical = core.running()?.critical();
     let given = vec![
         ("code", granted),

@@ -53,7 +53,7 @@ enum Answer {
 
 pub(super) async fn begin(core: &Core, profile: &Profile) -> Result<(Device, Pace)> {
     let step = profile.grant_definition().device.as_ref().expect("a checked grant of this kind has the request");
-    let deadline = core.clock.now().after(profile.timeout);
+    let deadline = core.clock.now().limit(profile.timeout);
     let mut asking = exchange(core, profile, Vec::new(), deadline);
     // Nothing is bound to a key yet (RFC 9449 5).
     asking.dpop = None;

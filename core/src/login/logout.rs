@@ -149,7 +149,7 @@ async fn revoke(source: &Arc<Source>, profile: &Profile, token: &Secret, hint: &
 /// Whether there is anybody to tell: a server may describe itself without naming a revocation endpoint.
 async fn has_address(source: &Source, profile: &Profile, operation: &Operation) -> Result<bool> {
     let Some(url) = &operation.url else { return Ok(true) };
-    let deadline = source.core.clock.now().after(profile.timeout);
+    let deadline = source.core.clock.now().limit(profile.timeout);
     let metadata = source.core.metadata(profile, &deadline).await.map_err(|refusal| refusal.error)?;
     let scope = profile.scope(0, metadata.as_deref());
     Ok(url.render(&scope, Place::Whole)?.is_some())

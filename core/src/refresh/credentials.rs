@@ -66,7 +66,7 @@ impl<'a> Renewal<'a> {
         let error = error.clone().with_message(why);
         let until = refusals.iter().map(|(_, pause)| pause.until).min_by_key(|until| until.left(&now));
         let until = until.expect("somebody refused");
-        let pause = Pause { until, error: error.clone(), kind: PauseKind::Final };
+        let pause = Pause::new(until, error.clone(), PauseKind::Final);
         Failure { error, verdict: Verdict::Final, remembered: Some(pause) }
     }
 
@@ -159,7 +159,8 @@ mod tests {
         let profile = Profile::clone(&engine.unwrap().source("p").unwrap().inner().profile());
         let profile = profile.named(core.store.naming_key());
         let owner = Owner("this".to_owned());
-        let brief = Brief { floor: 0, rejected: false, forget: false, owner, spread: 1.0, lent: None };
+        let brief =
+            Brief { floor: 0, rejected: false, forget: false, owner, spread: 1.0, served_until: None, lent: None };
         let renewal = Renewal::new(&core, &profile, None, brief);
         let refused =
             || Failure { error: Error::new(ErrorCode::InvalidClient, "no"), verdict: Verdict::Final, remembered: None };

@@ -2,17 +2,20 @@
 //! over an account's only session.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{ATTEMPTS, Failure, Renewal, Step};
 use crate::clock::Deadline;
 use crate::error::{Error, ErrorCode};
-use crate::random::random_unit;
 use crate::response::Verdict;
 use crate::store::{Record, StoredFailure};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Behind the back of callers with a valid token a renewal waits for this part of what the token has left, and at most so long.
+const PART_OF_LEFT: u32 = 4;
+const LONGEST_BEHIND: Duration = Duration::from_secs(300);
 /// A remembered refusal: the first time, and at most.
 const FIRST_REFUSAL: Duration = Duration::from_secs(5);
 const LONGEST_REFUSAL: Duration = Duration::from_secs(300);
@@ -26,6 +29,8 @@ const LONGEST_CONFLICT: Duration = Duration::from_secs(900);
 #[derive(Clone)]
 pub(crate) struct Pause {
     pub(crate) until: Deadline,
+    /// The same for a renewal behind the back of callers who hold a valid token; never before `until`.
+    pub(crate) behind: Deadline,
     pub(crate) error: Error,
     pub(crate) kind: PauseKind,
 }
@@ -40,19 +45,26 @@ pub(crate) enum PauseKind {
     Final,
 }
 
+impl Pause {
+    /// One that is as long for everybody.
+    pub(crate) fn new(until: Deadline, error: Error, kind: PauseKind) -> Pause {
+        Pause { until, behind: until, error, kind }
+    }
+}
+
 impl Renewal<'_> {
     /// A failure that somebody met with this very secret, whose time is not over.
     pub(super) fn remembered(&self, record: &Record) -> Option<Failure> {
         let failure = record.failure.as_ref().filter(|failure| failure.fingerprint == self.profile.fingerprint)?;
         let now = self.now();
-        // A wall clock that was stepped back does not prolong it.
-        let left = failure.until.checked_sub(now.unix()).filter(|left| !left.is_zero())?.min(failure.wait);
+        // More than was to be waited: the wall clock was set back since, and would hold this against us until it is there again.
+        let left = failure.until.checked_sub(now.unix()).filter(|left| !left.is_zero() && *left <= failure.wait)?;
         let kind = match (failure.last, failure.error.code()) {
             (true, _) => PauseKind::Final,
             (false, ErrorCode::SessionConflict) => PauseKind::Refused,
             (false, _) => PauseKind::Transient,
         };
-        let pause = Pause { until: now.after(left), error: failure.error.clone(), kind };
+        let pause = self.paused(left, failure.error.clone(), kind);
         Some(Failure { error: failure.error.clone(), verdict: Verdict::Final, remembered: Some(pause) })
     }
 
@@ -93,7 +105,7 @@ impl Renewal<'_> {
             count: 0,
         });
         self.write(record, next).await?;
-        let pause = Pause { until: now.after(wait), error: error.clone(), kind: PauseKind::Refused };
+        let pause = Pause::new(now.after(wait), error.clone(), PauseKind::Refused);
         Err(Failure { error, verdict: Verdict::Final, remembered: Some(pause) })
     }
 
@@ -103,7 +115,6 @@ impl Renewal<'_> {
         if let Some(pause) = failure.remembered {
             return pause;
         }
-        let now = self.now();
         let last = failure.verdict == Verdict::Final;
         let mut wait = Duration::ZERO;
         let mut noted = |record: &Record| {
@@ -124,7 +135,7 @@ impl Renewal<'_> {
             }
         }
         let kind = if last { PauseKind::Final } else { PauseKind::Transient };
-        Pause { until: now.after(wait), error: error.clone(), kind }
+        self.paused(wait, error.clone(), kind)
     }
 
     /// A failure as this record keeps it: each in a row lasts longer than the one before.
@@ -150,20 +161,38 @@ impl Renewal<'_> {
         }
     }
 
+    /// Who serves a valid token has time: the more is left of it, the more. A thousand sources then ask a dead server a few
+    /// times each before their tokens end, not every ten seconds, and do not come back in the ten seconds after it has
+    /// recovered (fault 19). Those whose tokens have ended do.
+    fn paused(&self, wait: Duration, error: Error, kind: PauseKind) -> Pause {
+        let now = self.now();
+        let left = self.brief.served_until.map_or(Duration::ZERO, |end| end.left(&now));
+        let behind = self.jittered((left / PART_OF_LEFT).min(LONGEST_BEHIND)).max(wait);
+        Pause { behind: now.after(behind), ..Pause::new(now.after(wait), error, kind) }
+    }
+
+    /// Every flight in a row that failed leaves the next one an attempt less, down to one: a server that is down is probed,
+    /// not hammered.
+    pub(super) fn count_attempts_of(&self, record: &Record) {
+        let failed =
+            record.failure.as_ref().filter(|failure| failure.fingerprint == self.profile.fingerprint && !failure.last);
+        let count = failed.map_or(0, |failure| failure.count);
+        self.attempts.fetch_max(count.min(ATTEMPTS - 1), Ordering::Relaxed);
+    }
+
     /// What the server asks for, but never less than the back-off: a server that says 0 gets no storm (fault 28). And a
     /// little more, so that all who were told the same do not come back in one instant (fault 19).
     pub(super) fn pause(&self, error: &Error, attempt: u32) -> Duration {
         let own = backoff(attempt);
         match error.retry_after().filter(|after| *after > own) {
-            Some(after) if self.core.clock.is_manual() => after,
-            Some(after) => after.mul_f64(1.0 + 0.1 * random_unit()),
+            Some(after) => after.mul_f64(1.0 + 0.1 * self.core.clock.draw().unwrap_or(0.0)),
             None => self.jittered(own),
         }
     }
 
-    /// Jitter over the upper half; none on a manual clock, where runs must repeat.
+    /// Jitter over the upper half.
     fn jittered(&self, pause: Duration) -> Duration {
-        if self.core.clock.is_manual() { pause } else { pause.mul_f64(0.5 + 0.5 * random_unit()) }
+        pause.mul_f64(0.5 + 0.5 * self.core.clock.draw().unwrap_or(1.0))
     }
 }
 

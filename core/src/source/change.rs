@@ -44,7 +44,7 @@ impl Source {
                 ErrorCode::ReauthenticationRequired,
                 "the API rejected the configured token, and only a person can get another: put the new one into the profile",
             );
-            state.pause = Some(Pause { until: Moment::never(), error, kind: PauseKind::Final });
+            state.pause = Some(Pause::new(Moment::never(), error, PauseKind::Final));
         } else if !profile.single_session() {
             let young = now.since(&current.obtained) < ACCEPTED_AFTER;
             state.rejections = if young { state.rejections.saturating_add(1) } else { 1 };
@@ -55,7 +55,7 @@ impl Source {
                     "the API keeps rejecting fresh tokens: check that the profile's environment and permissions fit the API",
                 )
                 .with_retryable(true);
-                state.pause = Some(Pause { until: now.after(pause), error, kind: PauseKind::Transient });
+                state.pause = Some(Pause::new(now.after(pause), error, PauseKind::Transient));
             }
         }
         drop(state);

@@ -14,7 +14,6 @@ use crate::profile::Mode;
 use crate::refresh::{Brief, Pause, PauseKind, Renewal};
 use crate::schedule::Timed;
 use crate::secret::Secret;
-use crate::store::BoxFuture;
 use crate::token::Published;
 
 /// How often a renewal starts over because its token was rejected while it was under way.
@@ -26,7 +25,7 @@ impl Source {
         state.fly(|| {
             let running = self.core.running()?;
             let (sender, flight) = watch::channel(None);
-            running.handle.spawn(self.clone().renew(sender, cause));
+            running.handle.spawn(self.core.clock.counted(self.clone().renew(sender, cause)));
             Ok(flight)
         })
     }
@@ -117,6 +116,7 @@ impl Source {
             forget: round.forget,
             spread: self.local().spread,
             owner: self.local().owner.clone(),
+            served_until: self.life.published().as_ref().and_then(|published| published.expires().copied()),
             lent: self.lent(),
         };
         (round.epoch, brief)
@@ -143,7 +143,7 @@ impl Source {
 
     /// Remembers a failure, unless something happened since `epoch` that makes it outdated.
     fn remember(self: &Arc<Self>, pause: Pause, epoch: u64) -> bool {
-        let (until, transient) = (pause.until, pause.kind == PauseKind::Transient);
+        let (behind, transient) = (pause.behind, pause.kind == PauseKind::Transient);
         let mut state = self.life.lock();
         let fits = state.remember(pause, epoch);
         if fits
@@ -152,7 +152,7 @@ impl Source {
             && self.profile.load().mode != Mode::OnDemand
             && let Ok(running) = self.core.running()
         {
-            running.schedule.add(&until, self.timed());
+            running.schedule.add(&behind, self.timed());
         }
         fits
     }
@@ -164,7 +164,7 @@ impl Source {
         let current = state.current()?;
         let wanted = mode == Mode::Always || (mode == Mode::Background && current.was_used());
         let held_back =
-            state.pause.as_ref().is_some_and(|pause| pause.kind == PauseKind::Final || !pause.until.passed(&now));
+            state.pause.as_ref().is_some_and(|pause| pause.kind == PauseKind::Final || !pause.behind.passed(&now));
         if self.is_closed() || !wanted || held_back || !current.windows.refresh_at.passed(&now) {
             return None;
         }
@@ -179,8 +179,7 @@ impl Source {
 
 impl Timed for Source {
     /// Renew ahead, if the token is used and nothing speaks against it.
-    fn on_timer(self: Arc<Self>) -> Option<BoxFuture<'static, ()>> {
-        let mut flight = self.due()?;
-        Some(Box::pin(async move { drop(flight.wait_for(Option::is_some).await) }))
+    fn on_timer(self: Arc<Self>) {
+        drop(self.due());
     }
 }

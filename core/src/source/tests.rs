@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use ring::hmac;
 
 use super::{Limit, Source};
-use crate::Engine;
 use crate::clock::Clock;
 use crate::config::TransportOptions;
 use crate::error::{ErrorCode, Result};
@@ -13,6 +12,7 @@ use crate::profile::Profile;
 use crate::record_name::RecordName;
 use crate::runtime::Core;
 use crate::store::{BoxFuture, MemoryStore, Owner, Record, Store, Swap};
+use crate::{Engine, TokenOptions};
 
 /// A memory store that panics once, in the middle of a renewal, and counts what is read.
 struct PanicsOnce {
@@ -102,4 +102,21 @@ fn a_renewal_of_a_narrowed_source_reads_one_record_more() {
     };
     assert_eq!(loads(&wide.inner().profile()), 1);
     assert_eq!(loads(&wide.scoped(Some("cards"), None, None).unwrap().inner().profile()), 2);
+}
+
+#[test]
+fn a_container_that_was_frozen_serves_nothing_of_before() {
+    // fault 43: all clocks have moved, and no timer has run yet.
+    let sim = qauth_sim::Sim::start(qauth_sim::SimOptions::default()).unwrap();
+    let toml = format!(
+        "[testing]\nclock = \"manual\"\n[profiles.p]\nprovider = \"quiqup\"\nbase_url = \"{}/quiqup\"\nclient_id = \"quiqup-client\"\nclient_secret = \"quiqup-secret-5f1c\"",
+        sim.url()
+    );
+    let source = Engine::from_toml(&toml).unwrap().source("p").unwrap();
+    let first = source.token_blocking(TokenOptions::default()).unwrap();
+    source.inner().core.clock.advance(Duration::from_secs(3600)).unwrap();
+    let at_once = TokenOptions { timeout: Some(Duration::ZERO), ..TokenOptions::default() };
+    assert!(source.cached().is_none());
+    assert_eq!(source.token_blocking(at_once).unwrap_err().code(), ErrorCode::Timeout);
+    assert_ne!(source.token_blocking(TokenOptions::default()).unwrap().access_token(), first.access_token());
 }

@@ -331,6 +331,12 @@ static bool on_engine(const char *command, char **field, int count) {
     } else if (strcmp(command, "advance") == 0) {
         qauth_code code = qauth_engine_advance(engine, strtod(field[1], NULL), &error);
         answer(code, error);
+    } else if (strcmp(command, "suspend") == 0) {
+        qauth_code code = qauth_engine_suspend(engine, strtod(field[1], NULL), &error);
+        answer(code, error);
+    } else if (strcmp(command, "step_wall_clock") == 0) {
+        qauth_code code = qauth_engine_step_wall_clock(engine, strtod(field[1], NULL), &error);
+        answer(code, error);
     } else if (strcmp(command, "remove") == 0) {
         bool removed = false;
         qauth_code code = qauth_engine_remove(engine, field[1], &removed, &error);

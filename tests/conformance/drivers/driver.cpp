@@ -177,6 +177,14 @@ public:
             engine_->advance(std::chrono::duration<double>(std::stod(at(line, 1))));
             return ok();
         }
+        if (command == "suspend") {
+            engine_->suspend(std::chrono::duration<double>(std::stod(at(line, 1))));
+            return ok();
+        }
+        if (command == "step_wall_clock") {
+            engine_->step_wall_clock(std::chrono::duration<double>(std::stod(at(line, 1))));
+            return ok();
+        }
         return source_ ? on_source(command, line) : Reply("unsupported");
     }
 

@@ -109,6 +109,10 @@ class Driver:
                 return [("count", str(self.custom_calls))]
             case "advance":
                 engine.advance(float(given[0]))
+            case "suspend":
+                engine.suspend(float(given[0]))
+            case "step_wall_clock":
+                engine.step_wall_clock(float(given[0]))
             case "remove":
                 return [("removed", str(engine.remove(given[0])).lower())]
             case "close":

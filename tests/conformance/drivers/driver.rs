@@ -90,6 +90,8 @@ impl Driver {
                 return Ok(reply.with("prometheus", metrics.to_prometheus()));
             }
             "advance" => engine.advance(argument(1).parse().unwrap_or(f64::NAN))?,
+            "suspend" => engine.suspend(argument(1).parse().unwrap_or(f64::NAN))?,
+            "step_wall_clock" => engine.step_wall_clock(argument(1).parse().unwrap_or(f64::NAN))?,
             "remove" => return Ok(Reply::ok().with("removed", engine.remove(argument(1)).to_string())),
             _ => return self.on_source(command, &argument),
         }

@@ -63,6 +63,12 @@ class Driver {
       case 'advance':
         await engine.advance(Number(args[0]))
         return ok()
+      case 'suspend':
+        await engine.suspend(Number(args[0]))
+        return ok()
+      case 'step_wall_clock':
+        engine.stepWallClock(Number(args[0]))
+        return ok()
       case 'remove':
         return ok({ removed: engine.remove(args[0]) })
       case 'token':

@@ -73,6 +73,10 @@ class Engine:
         """The names of the configuration's profiles, in its order."""
     def advance(self, seconds: _Seconds, /) -> None:
         """Moves a manual clock (testing.clock = "manual") forward, and returns when the renewals due have ended."""
+    def suspend(self, seconds: _Seconds, /) -> None:
+        """Lets a machine with a manual clock sleep: the monotonic clock stands still; what came due runs afterwards."""
+    def step_wall_clock(self, seconds: _Seconds, /) -> None:
+        """Sets the wall clock of a manual clock forward, or back where the number is negative; no time passes."""
     def close(self) -> None:
         """Ends the engine: calls that wait and all later ones raise ClosedError. Takes at most 1 s, rarely 2."""
     def __enter__(self) -> Engine: ...
