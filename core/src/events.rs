@@ -257,7 +257,6 @@ impl fmt::Debug for EventLog {
 pub struct Subscription(Arc<Listener>);
 
 struct Listener {
-    queue: CompletionQueue,
     handler: Box<dyn Fn(&Event) + Send + Sync>,
     waiting: AtomicUsize,
     lost: AtomicU64,
@@ -277,10 +276,13 @@ impl fmt::Debug for Subscription {
     }
 }
 
+/// The queue stands beside: its jobs hold the listener, which must not hold the queue in turn.
+type Listeners = Vec<(CompletionQueue, Arc<Listener>)>;
+
 /// Who hears of an engine's events. Functions belong to the process that gave them.
 #[derive(Default)]
 pub(crate) struct Events {
-    listeners: ForkCell<Mutex<Vec<Arc<Listener>>>>,
+    listeners: ForkCell<Mutex<Listeners>>,
     log: OnceLock<&'static EventLog>,
 }
 
@@ -296,13 +298,12 @@ impl Events {
         handler: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Subscription {
         let listener = Arc::new(Listener {
-            queue: queue.clone(),
             handler: Box::new(handler),
             waiting: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
             ended: AtomicBool::new(false),
         });
-        lock(self.listeners.get_or_init(Mutex::default)).push(listener.clone());
+        lock(self.listeners.get_or_init(Mutex::default)).push((queue.clone(), listener.clone()));
         Subscription(listener)
     }
 
@@ -313,19 +314,18 @@ impl Events {
             log.add(&event);
         }
         let Some(listeners) = self.listeners.get() else { return };
-        let listeners: Vec<Arc<Listener>> = {
+        let listeners: Listeners = {
             let mut listeners = lock(listeners);
-            listeners.retain(|listener| !listener.ended.load(Ordering::Acquire));
+            listeners.retain(|(_, listener)| !listener.ended.load(Ordering::Acquire));
             listeners.clone()
         };
-        for listener in listeners {
+        for (queue, listener) in listeners {
             if listener.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
                 listener.waiting.fetch_sub(1, Ordering::Relaxed);
                 listener.lost.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             let event = Event { lost: listener.lost.swap(0, Ordering::Relaxed), ..event.clone() };
-            let queue = listener.queue.clone();
             queue.push(move || {
                 listener.waiting.fetch_sub(1, Ordering::Relaxed);
                 if !listener.ended.load(Ordering::Acquire) {
@@ -415,6 +415,20 @@ mod tests {
         events.tell(event(5002));
         queue.run(Duration::ZERO);
         assert_eq!(lock(&seen).len(), WAITING + 1);
+    }
+
+    #[test]
+    fn a_queue_that_is_dropped_lets_go_of_what_waits_in_it() {
+        let events = Events::default();
+        let queue = CompletionQueue::new().unwrap();
+        let held = Arc::new(());
+        let holds = held.clone();
+        let subscription = events.subscribe(&queue, move |_| drop(holds.clone()));
+        events.tell(event(1));
+        subscription.end();
+        events.tell(event(2));
+        drop((queue, subscription));
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 
     #[test]
