@@ -300,9 +300,9 @@ def test_events_that_were_lost_are_told_of(heard: Heard) -> None:
 
 
 def test_the_shared_engine_logs_too(sim: Sim, heard: Heard) -> None:
-    keys = sim.profile("quiqup")
+    keys = sim.profile("qpay")
     del keys["provider"]
-    qauth.source("quiqup", **keys).token()
+    qauth.source("qpay", **keys).token()
     assert "obtained" in heard.kinds()
 
 
