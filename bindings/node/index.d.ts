@@ -1,4 +1,5 @@
 /// <reference types="node" />
+import { EventEmitter } from 'node:events'
 
 /** JSON as configurations, parameters and results have it; members that are `undefined` are left out. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json | undefined }
@@ -99,6 +100,76 @@ export type TokenFunction = (
   request: TokenRequest,
 ) => string | CustomToken | Token | PromiseLike<string | CustomToken | Token>
 
+/**
+ * What happened to a source's token. `obtained`: there was none. `renewed`: in place of a valid one. `adopted`: a sibling
+ * had obtained it. `failed`: a renewal brought none. `served_while_failing`: callers get a valid one though it cannot be
+ * renewed, told once until it can. `conflict`: another party keeps taking over this account's only session. `invalidated`:
+ * the API rejected it. `skew`: the server's clock is far from ours. `evicted`: a source that nobody used was let go of. `switched`: other
+ * credentials of the profile are used from now on.
+ */
+export type EventKind =
+  | 'obtained'
+  | 'renewed'
+  | 'adopted'
+  | 'failed'
+  | 'served_while_failing'
+  | 'conflict'
+  | 'invalidated'
+  | 'skew'
+  | 'evicted'
+  | 'switched'
+
+/** What listeners of an {@link Engine} get. It holds no secret and no token. */
+export interface EngineEvent {
+  kind: EventKind
+  /** How much it matters to somebody who reads a log. */
+  severity: 'debug' | 'info' | 'warning'
+  profile: string
+  provider: string
+  /**
+   * Why. Of a renewal, what set it off: `first_use`, `ahead`, `stale`, `expired`, `min_remaining` or `rejected`; of
+   * `served_while_failing` and `conflict` the error's code; of `skew` `server_ahead` or `server_behind`.
+   */
+  reason: string
+  /**
+   * Of a renewal how long it took; of `served_while_failing` what the token has left; of `conflict` for how long nothing is
+   * tried; of `invalidated` how old the token was; of `skew` by how much; of `evicted` for how long nobody used it.
+   */
+  seconds: number
+  /** By the engine's clock. */
+  at: Date
+  /** Of the token that came or was rejected. */
+  generation: number | undefined
+  /** How many events before this one were dropped, since the thread did not come to its loop. */
+  lost: number
+  /** One line for people, without profile and provider. */
+  message: string
+  /** What the renewal met. */
+  error: QauthError | undefined
+}
+
+/** Each kind by its word, and every event as `event`. There is no `error` among them. */
+export type EngineEventName = EventKind | 'event'
+
+/** Counters of one profile, since the process began to use it. */
+export interface ProfileMetrics {
+  provider: string
+  /** How often each event happened. */
+  events: Record<EventKind, number>
+  /** Renewals that brought no token, by the error's code; codes that never came are left out. */
+  failures: Partial<Record<ErrorCode, number>>
+  /** Requests for tokens that were sent or tried. */
+  requests: number
+  /** Renewals that ended, whatever came of them. */
+  renewals: number
+  /** How long they took together. */
+  renewal_seconds: number
+  /** When the token that came last ends, in seconds since 1970; `null` before the first one, and for one without an end. */
+  expires_at: number | null
+  /** By how many seconds the server's clock was ahead of ours when last it was far off; 0 where it was not. */
+  clock_skew: number
+}
+
 /** What a source's tokens are narrowed to. */
 export interface Narrowing {
   scope?: string | undefined
@@ -124,8 +195,10 @@ export const version: string
 /**
  * Owns the connections, the threads and the sources. One per process is enough, and all threads may share it:
  * {@link Engine.shared}, which {@link source} uses. Cannot be extended.
+ *
+ * Emits what happens to tokens, on the loop of the thread that listens. Listening does not keep the process alive.
  */
-export class Engine {
+export class Engine extends EventEmitter {
   /**
    * With a configuration of the structure of `qauth.toml`; without one: providers by name, credentials from the
    * environment.
@@ -160,6 +233,20 @@ export class Engine {
   remove(name: string): boolean
   /** The profiles of the configuration. */
   profiles(): string[]
+  on(name: EngineEventName, listener: (event: EngineEvent) => void): this
+  once(name: EngineEventName, listener: (event: EngineEvent) => void): this
+  off(name: EngineEventName, listener: (event: EngineEvent) => void): this
+  addListener(name: EngineEventName, listener: (event: EngineEvent) => void): this
+  removeListener(name: EngineEventName, listener: (event: EngineEvent) => void): this
+  prependListener(name: EngineEventName, listener: (event: EngineEvent) => void): this
+  prependOnceListener(name: EngineEventName, listener: (event: EngineEvent) => void): this
+  /** Counters and durations as they are now, by profile; names as in `prometheus()`, so in snake_case. */
+  metrics(): { sources: number; profiles: Record<string, ProfileMetrics> }
+  /**
+   * The same in the text format of Prometheus (OpenMetrics 1.0): serve it as
+   * `application/openmetrics-text; version=1.0.0; charset=utf-8`.
+   */
+  prometheus(): string
   /** Moves a manual clock (`testing.clock = "manual"`), and resolves when the renewals that came due have ended. */
   advance(seconds: number): Promise<void>
   /** Lets a machine with a manual clock sleep: the monotonic clock stands still; what came due runs afterwards. */

@@ -1,11 +1,15 @@
 'use strict'
 
 const native = require('./native')
-const { dispatch } = require('./custom')
+const custom = require('./custom')
 const { refusal, translated } = require('./error')
+const { hear } = require('./events')
 
 /** The promises of this environment; held as long as it lives. */
-const promises = native.promises((...told) => dispatch(promises, ...told))
+const promises = native.promises((word, ...told) => WORDS[word](...told))
+
+/** What the native side tells beside results. */
+const WORDS = { call: (...asked) => custom.answer(promises, ...asked), forget: custom.drop, event: hear }
 
 const cancelled = (signal) => refusal('cancelled', 'the caller gave the call up', { cause: signal.reason })
 

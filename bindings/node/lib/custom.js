@@ -20,13 +20,15 @@ function forget(engine) {
   for (const [number, kept] of functions) if (kept.engine.deref() === engine) functions.delete(number)
 }
 
-/** From the native side: a call of a function, or the news that nobody can ask for it any more. */
-function dispatch(promises, number, call, profile, scope, audience, resource) {
-  if (call === undefined) functions.delete(number)
-  else answer(promises, functions.get(number), call, { profile, scope, audience, resource })
+/** From the native side: nobody can ask for this function any more. */
+function drop(number) {
+  functions.delete(number)
 }
 
-async function answer(promises, kept, call, request) {
+/** From the native side: a call of a function. */
+async function answer(promises, number, call, profile, scope, audience, resource) {
+  const kept = functions.get(number)
+  const request = { profile, scope, audience, resource }
   try {
     if (kept === undefined) throw refusal('closed', 'the engine was closed')
     const { give } = kept
@@ -104,4 +106,4 @@ function withCause(error, engine) {
   return error
 }
 
-module.exports = { dispatch, forget, keep, withCause }
+module.exports = { answer, drop, forget, keep, withCause }

@@ -5,6 +5,7 @@ const check = require('./check')
 const custom = require('./custom')
 const { promises } = require('./begin')
 const { invalid, translated } = require('./error')
+const { Emitter } = require('./events')
 const { KEY, describe, uncloneable } = require('./shared')
 const { TokenSource } = require('./source')
 
@@ -15,10 +16,11 @@ const UNCLONEABLE = uncloneable(
 
 let shared
 
-class Engine {
+class Engine extends Emitter {
   #handle
 
   constructor(config, handle) {
+    super((number) => native.engineListen(promises, this.#handle, number))
     if (new.target !== Engine) throw invalid('Engine: cannot be extended; hold one instead')
     if (config === undefined) this.#handle = native.engineNew()
     else if (config === KEY) this.#handle = handle
@@ -63,6 +65,14 @@ class Engine {
 
   profiles() {
     return native.engineProfiles(this.#handle)
+  }
+
+  metrics() {
+    return JSON.parse(native.engineMetrics(this.#handle))
+  }
+
+  prometheus() {
+    return native.enginePrometheus(this.#handle)
   }
 
   async advance(seconds) {

@@ -7,7 +7,12 @@ use serde_json::{Map, Value, json};
 /// An error of core on its way to JavaScript: as JSON in the message of an `Error`, which `lib/error.js` turns into a
 /// `QauthError`.
 pub(crate) fn refused(error: qauth_core::Error) -> Error {
-    let detail = json!({
+    Error::from_reason(detail(&error).to_string())
+}
+
+/// What a `QauthError` is made of.
+pub(crate) fn detail(error: &qauth_core::Error) -> Value {
+    json!({
         "code": error.code().name(),
         "message": error.to_string(),
         "profile": error.profile(),
@@ -18,8 +23,7 @@ pub(crate) fn refused(error: qauth_core::Error) -> Error {
         "retryable": error.retryable(),
         "retryAfterMs": error.retry_after().map(|after| after.as_millis() as u64),
         "answer": error.answer(),
-    });
-    Error::from_reason(detail.to_string())
+    })
 }
 
 /// One call of core. No panic leaves it: node would be ended by one.

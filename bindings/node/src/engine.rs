@@ -66,6 +66,18 @@ pub(crate) fn engine_profiles(engine: &External<Engine>) -> Result<Vec<String>> 
     infallible(|| engine.profiles())
 }
 
+/// Counters and durations, as JSON.
+#[napi]
+pub(crate) fn engine_metrics(engine: &External<Engine>) -> Result<String> {
+    infallible(|| engine.metrics().to_json().to_string())
+}
+
+/// The same as Prometheus reads it.
+#[napi]
+pub(crate) fn engine_prometheus(engine: &External<Engine>) -> Result<String> {
+    infallible(|| engine.metrics().to_prometheus())
+}
+
 /// Moves a manual clock.
 #[napi]
 pub(crate) fn engine_advance(engine: &External<Engine>, seconds: f64) -> AsyncTask<Blocking> {

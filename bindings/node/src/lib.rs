@@ -8,6 +8,7 @@ mod cached;
 mod convert;
 mod custom;
 mod engine;
+mod events;
 mod promises;
 mod source;
 mod token;

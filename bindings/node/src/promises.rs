@@ -1,7 +1,8 @@
 //! How finished calls reach JavaScript: one queue and one thread-safe function per environment (the main thread, each
 //! worker). A job of the queue settles one promise, on the environment's own thread.
 //!
-//! The same thread-safe function makes the calls of the environment's token functions: see `custom.rs`.
+//! The same thread-safe function makes the calls of the environment's token functions (see `custom.rs`), and tells it of
+//! events (`events.rs`).
 //!
 //! Node waits for the thread-safe function as long as promises are pending, and no longer. When the environment ends, a
 //! hook takes the function away under the lock that the waker takes too: from then on no thread of the engine touches
@@ -24,7 +25,7 @@ use crate::convert::{infallible, refused};
 
 /// The promises of one environment.
 pub(crate) struct Promises {
-    queue: CompletionQueue,
+    pub(crate) queue: CompletionQueue,
     pub(crate) wake: Arc<Wake>,
 }
 
@@ -41,7 +42,7 @@ pub(crate) struct Wake {
 
 struct Live {
     function: Function,
-    /// For the environment's token functions.
+    /// For JavaScript, beside promises.
     work: VecDeque<Work>,
     /// Calls whose function has not answered yet. Their end is that of the environment too: core then asks elsewhere.
     calls: HashMap<u64, TokenCall>,
@@ -53,6 +54,8 @@ enum Work {
     Call(f64, TokenCall),
     /// Nobody can ask for the function of this number any more.
     Forget(f64),
+    /// An event, as JSON, for the listeners of this number.
+    Event(f64, String),
 }
 
 #[derive(Clone, Copy)]
@@ -80,8 +83,13 @@ impl Live {
     }
 }
 
-/// What a function is asked for: profile, scope, audience, resource.
-type Asked = [Option<String>; 4];
+/// What JavaScript is told: a word of `lib/begin.js` and a number, and what more the word wants.
+enum Told {
+    /// The function, the call, and what is asked for: profile, scope, audience, resource.
+    Call(f64, u64, [Option<String>; 4]),
+    Forget(f64),
+    Event(f64, String),
+}
 
 impl Wake {
     fn lock(&self) -> MutexGuard<'_, Option<Live>> {
@@ -114,6 +122,14 @@ impl Wake {
         }
     }
 
+    /// On the environment's thread: its listeners of this number are to hear of an event.
+    pub(crate) fn event(&self, listeners: f64, event: String) {
+        if let Some(live) = &mut *self.lock() {
+            // This very thread is about to look.
+            live.work.push_back(Work::Event(listeners, event));
+        }
+    }
+
     /// The call of this number, unless it was answered already.
     pub(crate) fn take_call(&self, number: u64) -> Option<TokenCall> {
         self.lock().as_mut()?.calls.remove(&number)
@@ -124,19 +140,28 @@ impl Wake {
     /// # Safety
     /// `env` and `dispatcher` are those of the running callback.
     unsafe fn dispatch(&self, env: sys::napi_env, dispatcher: sys::napi_value) -> Result<()> {
-        while let Some((function, call)) = self.next() {
+        while let Some(told) = self.next() {
             // SAFETY: by this function's own contract; the values live as long as the callback. A status that is not ok
             // means that the environment is ending: its end answers the call.
             unsafe {
                 let mut this = ptr::null_mut();
                 check_status!(sys::napi_get_undefined(env, &mut this))?;
-                let mut arguments = vec![f64::to_napi_value(env, function)?];
-                if let Some((number, asked)) = call {
-                    arguments.push(f64::to_napi_value(env, number as f64)?);
-                    for text in asked {
-                        arguments
-                            .push(<Either<String, Null>>::to_napi_value(env, text.map_or(Either::B(Null), Either::A))?);
+                let (word, number) = match &told {
+                    Told::Call(function, ..) => ("call", function),
+                    Told::Forget(function) => ("forget", function),
+                    Told::Event(listeners, _) => ("event", listeners),
+                };
+                let mut arguments = vec![<&str>::to_napi_value(env, word)?, f64::to_napi_value(env, *number)?];
+                match told {
+                    Told::Call(_, call, asked) => {
+                        arguments.push(f64::to_napi_value(env, call as f64)?);
+                        for text in asked {
+                            let text = text.map_or(Either::B(Null), Either::A);
+                            arguments.push(<Either<String, Null>>::to_napi_value(env, text)?);
+                        }
                     }
+                    Told::Forget(_) => {}
+                    Told::Event(_, event) => arguments.push(String::to_napi_value(env, event)?),
                 }
                 let (count, arguments) = (arguments.len(), arguments.as_ptr());
                 check_status!(sys::napi_call_function(env, this, dispatcher, count, arguments, ptr::null_mut()))?;
@@ -145,18 +170,19 @@ impl Wake {
         Ok(())
     }
 
-    /// A function's number; and where it is to be called, the call's.
-    fn next(&self) -> Option<(f64, Option<(u64, Asked)>)> {
+    /// What JavaScript is to be told next.
+    fn next(&self) -> Option<Told> {
         let mut live = self.lock();
         let live = live.as_mut()?;
         Some(match live.work.pop_front()? {
-            Work::Forget(function) => (function, None),
+            Work::Forget(function) => Told::Forget(function),
+            Work::Event(listeners, event) => Told::Event(listeners, event),
             Work::Call(function, call) => {
                 live.called += 1;
                 let (scope, audience, resource) = (call.scope.clone(), call.audience.clone(), call.resource.clone());
                 let asked = [Some(call.profile.clone()), scope, audience, resource];
                 live.calls.insert(live.called, call);
-                (function, Some((live.called, asked)))
+                Told::Call(function, live.called, asked)
             }
         })
     }
@@ -182,8 +208,7 @@ impl Wake {
     }
 }
 
-/// Made once when the package is loaded into an environment. `dispatcher` gets a function's number, and where that is to be
-/// called, the call's number and what it is asked for; else nobody needs that function any more.
+/// Made once when the package is loaded into an environment. `dispatcher` is told what has come: see `Told`.
 #[napi]
 pub(crate) fn promises(env: &Env, dispatcher: Unknown<'_>) -> Result<External<Promises>> {
     let wake = Arc::new(Wake { live: Mutex::new(None), pending: AtomicUsize::new(0) });

@@ -140,6 +140,17 @@ test('the types know every code of core', () => {
   )
 })
 
+test('the types know every kind of event', () => {
+  const core = readFileSync(join(root, 'core/src/events.rs'), 'utf8').matchAll(/^    \w+ = \d+, "(\w+)", \w+;/gm)
+  const [union] = /EventKind =\n(.*?)\n\n/s.exec(readFileSync(join(installed, 'index.d.ts'), 'utf8')).slice(1)
+  const words = [...union.matchAll(/'(\w+)'/g)].map(([, word]) => word)
+  assert.ok(words.length > 0)
+  assert.deepEqual(
+    words,
+    Array.from(core, ([, word]) => word),
+  )
+})
+
 test('the types hold for require and for import', async () => {
   const types = join(app, 'types')
   rmSync(types, { recursive: true, force: true })

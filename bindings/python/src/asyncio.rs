@@ -13,6 +13,7 @@ use qauth_core::CompletionQueue;
 use crate::call::{call, imported};
 use crate::custom;
 use crate::error::{checked, raised};
+use crate::events;
 
 /// The finished calls of one event loop. `qauth._asyncio` makes it and watches its descriptor.
 #[pyclass(frozen, module = "qauth._qauth")]
@@ -30,11 +31,12 @@ impl Queue {
         self.0.fd().map_or(-1, |fd| fd.as_raw_fd())
     }
 
-    /// Settles what is done; for the loop's reader.
-    fn run(&self) {
+    /// Settles what is done, and logs what has happened; for the loop's reader.
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
         custom::in_loop(|| {
             self.0.run(Duration::ZERO);
         });
+        events::log(py)
     }
 }
 
@@ -78,6 +80,7 @@ pub(crate) fn coroutine<'py, T: 'static>(
     start: impl FnOnce(&CompletionQueue, Done<T>) -> qauth_core::Result<qauth_core::Pending> + Send + 'static,
 ) -> PyResult<Bound<'py, PyAny>> {
     static RESULT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    events::log(py)?;
     let begin: Begin = Box::new(move |py, queue, future| {
         let done = settling(PyWeakrefReference::new(future.bind(py))?.unbind(), convert);
         let call = checked(py, || start(&queue.0, done))?;

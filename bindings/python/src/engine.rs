@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::convert::{self, Seconds};
 use crate::custom::Function;
 use crate::error::checked;
+use crate::events;
 use crate::source::TokenSource;
 
 /// One per process as a rule: owns the connections, the store and the sources.
@@ -21,7 +22,10 @@ pub(crate) struct Engine(qauth_core::Engine);
 
 /// Reads files, which may be slow: without the interpreter lock.
 fn made(py: Python<'_>, make: impl FnOnce() -> qauth_core::Result<qauth_core::Engine> + Send) -> PyResult<Engine> {
-    checked(py, || py.detach(make)).map(Engine)
+    events::log(py)?;
+    let engine = checked(py, || py.detach(make))?;
+    events::listen(&engine);
+    Ok(Engine(engine))
 }
 
 #[pymethods]
@@ -85,6 +89,7 @@ impl Engine {
         name: &Bound<'_, PyString>,
         overrides: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<TokenSource> {
+        events::log(py)?;
         let (name, overrides) = (convert::text(name, "name")?, convert::keywords(overrides)?);
         checked(py, || py.detach(|| self.0.source_with(&name, &overrides))).map(TokenSource::new)
     }
@@ -104,6 +109,7 @@ impl Engine {
         function: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<TokenSource> {
+        events::log(py)?;
         let (name, options) = (convert::text(name, "name")?, convert::keywords(options)?);
         let function = Function::new(function)?;
         checked(py, || py.detach(|| self.0.custom_source(&name, &options, function))).map(TokenSource::new)
@@ -112,36 +118,60 @@ impl Engine {
     /// Forgets a profile's source: its handles raise ClosedError from now on. Returns whether there was one.
     #[pyo3(signature = (name, /))]
     fn remove(&self, name: &Bound<'_, PyString>) -> PyResult<bool> {
+        events::log(name.py())?;
         Ok(self.0.remove(&convert::text(name, "name")?))
     }
 
     /// The names of the configuration's profiles, in its order.
-    fn profiles(&self) -> Vec<String> {
-        self.0.profiles()
+    fn profiles(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        events::log(py)?;
+        Ok(self.0.profiles())
     }
 
     /// Moves a manual clock (testing.clock = "manual") forward and returns when the renewals that came due have ended.
     #[pyo3(signature = (seconds, /))]
     fn advance(&self, py: Python<'_>, seconds: Seconds) -> PyResult<()> {
-        checked(py, || py.detach(|| self.0.advance(seconds.0)))
+        events::log(py)?;
+        let result = checked(py, || py.detach(|| self.0.advance(seconds.0)));
+        events::log(py)?;
+        result
+    }
+
+    /// Counters and durations as they are now, by profile: how often each event happened, failures by code, requests,
+    /// renewals and how long they took, when the last token ends, how far off the server's clock is.
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        events::log(py)?;
+        convert::python(py, &self.0.metrics().to_json())
+    }
+
+    /// The same in the text format of Prometheus (OpenMetrics 1.0): serve it as
+    /// "application/openmetrics-text; version=1.0.0; charset=utf-8".
+    fn prometheus(&self, py: Python<'_>) -> PyResult<String> {
+        events::log(py)?;
+        Ok(self.0.metrics().to_prometheus())
     }
 
     /// Lets a machine with a manual clock sleep; what came due runs afterwards.
     #[pyo3(signature = (seconds, /))]
     fn suspend(&self, py: Python<'_>, seconds: Seconds) -> PyResult<()> {
-        checked(py, || py.detach(|| self.0.suspend(seconds.0)))
+        events::log(py)?;
+        let result = checked(py, || py.detach(|| self.0.suspend(seconds.0)));
+        events::log(py)?;
+        result
     }
 
     /// Sets the wall clock of a manual clock forward, or back where the number is negative.
     #[pyo3(signature = (seconds, /))]
     fn step_wall_clock(&self, py: Python<'_>, seconds: Seconds) -> PyResult<()> {
+        events::log(py)?;
         checked(py, || self.0.step_wall_clock(seconds.0))
     }
 
     /// Ends the engine: calls that wait and all later ones raise ClosedError. Takes at most 1 s, or 2 s while an answer that
     /// must not be lost is on the wire. More calls do nothing.
-    fn close(&self, py: Python<'_>) {
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.0.close());
+        events::log(py)
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -149,8 +179,8 @@ impl Engine {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) {
-        self.close(py);
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.close(py)
     }
 
     fn __aenter__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {

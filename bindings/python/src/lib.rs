@@ -7,6 +7,7 @@ mod convert;
 mod custom;
 mod engine;
 mod error;
+mod events;
 mod kept;
 mod ready;
 mod response;
@@ -62,5 +63,7 @@ fn _qauth(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<asyncio::Pending>()?;
     module.add_class::<custom::TokenCall>()?;
     module.add_class::<custom::Reply>()?;
+    module.add_class::<events::Event>()?;
+    module.add_function(wrap_pyfunction!(events::log_events, module)?)?;
     module.add_function(wrap_pyfunction!(cli, module)?)
 }

@@ -12,6 +12,7 @@ use crate::asyncio::coroutine;
 use crate::call::{call, imported};
 use crate::convert::{self, Body, Pairs, Seconds, call_options, options, text};
 use crate::error::checked;
+use crate::events;
 use crate::kept::{Kept, KeptCell};
 use crate::ready;
 use crate::response::Response;
@@ -118,6 +119,7 @@ impl TokenSource {
     /// A valid token, cached or new. `min_remaining`: for how many seconds it must still be good.
     #[pyo3(signature = (*, timeout=None, min_remaining=None))]
     fn token(&self, py: Python<'_>, timeout: Option<Seconds>, min_remaining: Option<Seconds>) -> PyResult<Py<Token>> {
+        events::log(py)?;
         if timeout.is_none()
             && min_remaining.is_none()
             && let Some(token) = self.cached(py, |kept| &kept.token)
@@ -137,6 +139,7 @@ impl TokenSource {
         timeout: Option<Seconds>,
         min_remaining: Option<Seconds>,
     ) -> PyResult<Py<PyAny>> {
+        events::log(py)?;
         if timeout.is_none()
             && min_remaining.is_none()
             && let Some(ready) = self.cached(py, |kept| &kept.ready)
@@ -152,6 +155,7 @@ impl TokenSource {
     /// The value of the one header that carries the token, for instance "Bearer eyJ…". Raises UnsupportedError where a
     /// request needs more than one constant header: `headers` is for all.
     fn header(&self, py: Python<'_>) -> PyResult<Py<PyString>> {
+        events::log(py)?;
         let hot = self.source.with_cached_header(|token| token.generation());
         if let Some(header) = hot.and_then(|generation| self.kept.get(py, generation, |kept| &kept.header)) {
             return Ok(header);
@@ -164,6 +168,7 @@ impl TokenSource {
 
     /// The same for asyncio.
     fn header_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        events::log(py)?;
         checked(py, || self.source.check_single_header())?;
         if let Some(header) = self.cached(py, |kept| &kept.header) {
             return ready::of(py, header.into_any()).map(|ready| ready.into_bound(py));
@@ -286,18 +291,25 @@ impl TokenSource {
     /// The API rejected this token. Acts only if it is still the current one; the next call then gets a new one. Returns
     /// whether it acted.
     #[pyo3(signature = (token, /))]
-    fn invalidate(&self, token: &Bound<'_, Token>) -> bool {
-        self.source.invalidate(&token.get().0)
+    fn invalidate(&self, token: &Bound<'_, Token>) -> PyResult<bool> {
+        let py = token.py();
+        events::log(py)?;
+        let acted = self.source.invalidate(&token.get().0);
+        events::log(py)?;
+        Ok(acted)
     }
 
     /// Forgets remembered failures and pauses: the next call tries again at once.
-    fn reset(&self) {
+    fn reset(&self, py: Python<'_>) -> PyResult<()> {
+        events::log(py)?;
         self.source.reset();
+        Ok(())
     }
 
     /// Replaces keys of the profile, for instance a secret. Tokens of the old ones are not served any more.
     #[pyo3(signature = (**changes))]
     fn update(&self, py: Python<'_>, changes: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        events::log(py)?;
         let changes = convert::keywords(changes)?;
         checked(py, || py.detach(|| self.source.update(&changes)))
     }
@@ -311,6 +323,7 @@ impl TokenSource {
         audience: Option<&Bound<'_, PyString>>,
         resource: Option<&Bound<'_, PyString>>,
     ) -> PyResult<TokenSource> {
+        events::log(py)?;
         let scope = scope.map(|given| text(given, "scope")).transpose()?;
         let audience = audience.map(|given| text(given, "audience")).transpose()?;
         let resource = resource.map(|given| text(given, "resource")).transpose()?;
@@ -337,6 +350,7 @@ impl TokenSource {
         dpop_nonce: Option<&str>,
     ) -> PyResult<Option<&'static str>> {
         let challenges = www_authenticate.as_slice();
+        events::log(py)?;
         let answer = Answer { generation, status, www_authenticate: challenges, dpop_nonce };
         Ok(checked(py, || self.source.answered(url, &answer))?.map(|again| match again {
             Again::Nonce => "nonce",

@@ -8,6 +8,7 @@ use qauth_core::TokenSource;
 use crate::call::call;
 use crate::custom;
 use crate::error::checked;
+use crate::events;
 
 /// How soon a blocked main thread notices a signal. Python's handlers run on the main thread only, between two of its
 /// instructions, so somebody has to look.
@@ -17,8 +18,20 @@ const NEVER: Duration = Duration::from_secs(86_400);
 /// As long as core lets a call wait for a renewal while the token before is still valid.
 const STALE_WAIT: Duration = Duration::from_millis(1100);
 
-/// Waits for a call of core on `source`, and runs token functions meanwhile. Ctrl-C, or what else a signal handler raises, gives the call up; a renewal under way goes on.
+/// Waits for a call of core on `source`, and runs token functions meanwhile; before and after, logs what has happened.
+/// Ctrl-C, or what else a signal handler raises, gives the call up; a renewal under way goes on.
 pub(crate) fn wait<T: Send>(
+    py: Python<'_>,
+    source: &TokenSource,
+    call: impl Future<Output = qauth_core::Result<T>> + Send,
+) -> PyResult<T> {
+    events::log(py)?;
+    let result = waited(py, source, call);
+    events::log(py)?;
+    result
+}
+
+fn waited<T: Send>(
     py: Python<'_>,
     source: &TokenSource,
     call: impl Future<Output = qauth_core::Result<T>> + Send,

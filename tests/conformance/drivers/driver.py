@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 import threading
 from concurrent.futures import Future
@@ -46,6 +47,23 @@ def headers(items: Any) -> Reply:
     return [(f"header.{name}", value) for name, value in items]
 
 
+class Events(logging.Handler):
+    """What the engine has told since somebody asked."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.events: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        names = ("event", "profile", "provider", "reason", "seconds", "code")
+        event = {"kind" if name == "event" else name: getattr(record, f"qauth_{name}") for name in names}
+        self.events.append({name: value for name, value in event.items() if value is not None})
+
+    def take(self) -> list[dict[str, Any]]:
+        taken, self.events = self.events, []
+        return taken
+
+
 class Driver:
     """What the driver holds, and the calls that are the same either way."""
 
@@ -53,6 +71,12 @@ class Driver:
     current: qauth.TokenSource | None = None
     last: qauth.Token | None = None
     custom_calls = 0
+
+    def __init__(self) -> None:
+        self.events = Events()
+        logger = logging.getLogger("qauth")
+        logger.addHandler(self.events)
+        logger.setLevel(logging.DEBUG)
 
     @property
     def source(self) -> qauth.TokenSource:
@@ -75,6 +99,7 @@ class Driver:
             self.engine = qauth.Engine.from_file(config)
         else:
             self.engine = qauth.Engine(json.loads(config)) if is_object(config) else qauth.Engine.from_json(config)
+        self.events.take()
         return []
 
     def end(self) -> None:
@@ -113,6 +138,12 @@ class Driver:
                 engine.suspend(float(given[0]))
             case "step_wall_clock":
                 engine.step_wall_clock(float(given[0]))
+            case "events":
+                # Any call logs what has happened before it.
+                engine.profiles()
+                return [("events", compact(self.events.take()))]
+            case "metrics":
+                return [("metrics", compact(engine.metrics())), ("prometheus", engine.prometheus())]
             case "remove":
                 return [("removed", str(engine.remove(given[0])).lower())]
             case "close":

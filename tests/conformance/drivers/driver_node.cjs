@@ -5,6 +5,7 @@
 const { createRequire } = require('node:module')
 const { join } = require('node:path')
 const { createInterface } = require('node:readline')
+const { setImmediate } = require('node:timers/promises')
 
 const app = process.env.QAUTH_NODE_APP ?? join(__dirname, '../../../build/node-app')
 const packages = createRequire(join(app, 'package.json'))
@@ -31,11 +32,13 @@ class Driver {
         this.source = this.token = this.engine = undefined
         await engine?.close()
         this.engine = qauth.Engine.fromJson(args[0])
+        this.listen()
         return ok()
       case 'engine_from_file':
         this.source = this.token = this.engine = undefined
         await engine?.close()
         this.engine = qauth.Engine.fromFile(args[0])
+        this.listen()
         return ok()
       case 'close':
         await engine?.close()
@@ -69,6 +72,12 @@ class Driver {
       case 'step_wall_clock':
         engine.stepWallClock(Number(args[0]))
         return ok()
+      case 'events':
+        // What has come is told on this loop: at the latest in the next of its rounds.
+        for (let round = 0; round < 2; round++) await setImmediate()
+        return ok({ events: JSON.stringify(this.events.splice(0)) })
+      case 'metrics':
+        return ok({ metrics: JSON.stringify(engine.metrics()), prometheus: engine.prometheus() })
       case 'remove':
         return ok({ removed: engine.remove(args[0]) })
       case 'token':
@@ -117,6 +126,13 @@ class Driver {
       default:
         return ['unsupported']
     }
+  }
+
+  listen() {
+    const events = (this.events = [])
+    this.engine.on('event', ({ kind, profile, provider, reason, seconds, error }) => {
+      events.push({ kind, profile, provider, reason, seconds, code: error?.code })
+    })
   }
 
   got(token) {

@@ -1,6 +1,8 @@
 // The whole API as a program in TypeScript uses it; only its types are looked at.
 import * as qauth from 'qauth'
 import { Engine, QauthError, Response, Token, TokenSource, source, version } from 'qauth'
+import type { EngineEvent, EventKind, ProfileMetrics } from 'qauth'
+import { once } from 'node:events'
 import type { CallOptions, ErrorCode, Json, JsonObject, Narrowing, RequestOptions, TokenOptions } from 'qauth'
 
 function is<T>(_value: T): void {}
@@ -12,6 +14,13 @@ const engine: Engine = new qauth.Engine(config)
 is<TokenSource[]>([source('a'), source('a', { client_id: 'b' }), engine.source('a'), engine.source('a', config)])
 is<boolean>(engine.remove('a'))
 is<string[]>(engine.profiles())
+engine.on('renewed', (event) => is<EngineEvent>(event)).once('event', ({ kind, at }) => is<[EventKind, Date]>([kind, at]))
+engine.off('failed', ({ error }) => is<QauthError | undefined>(error)).removeAllListeners()
+// @ts-expect-error: no event has that name
+engine.on('renewd', () => {})
+is<Promise<unknown[]>>(once(engine, 'obtained'))
+is<ProfileMetrics | undefined>(engine.metrics().profiles['pricing'])
+is<string>(engine.prometheus())
 is<void>(engine.stepWallClock(-1))
 is<Promise<void>[]>([engine.advance(1), engine.suspend(1), engine.close(), engine[Symbol.asyncDispose]()])
 is<string>(version)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from . import _asyncio as _asyncio
 from . import _custom as _custom
+from . import _events as _events
 from ._errors import (
     AccessDeniedError,
     CancelledError,

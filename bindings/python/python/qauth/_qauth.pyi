@@ -17,6 +17,7 @@ __all__ = [
     "CODES",
     "Call",
     "Engine",
+    "Event",
     "Pending",
     "Queue",
     "Reply",
@@ -26,6 +27,7 @@ __all__ = [
     "TokenSource",
     "__version__",
     "cli",
+    "log_events",
 ]
 
 __version__: Final[str]
@@ -77,6 +79,17 @@ class Engine:
         """Lets a machine with a manual clock sleep: the monotonic clock stands still; what came due runs afterwards."""
     def step_wall_clock(self, seconds: _Seconds, /) -> None:
         """Sets the wall clock of a manual clock forward, or back where the number is negative; no time passes."""
+    def metrics(self) -> dict[str, Any]:
+        """Counters and durations as they are now, by profile.
+
+        How often each event happened, failures by code, requests, renewals and how long they took, when the last token
+        ends, how far off the server's clock is.
+        """
+    def prometheus(self) -> str:
+        """The same in the text format of Prometheus (OpenMetrics 1.0).
+
+        Serve it as ``application/openmetrics-text; version=1.0.0; charset=utf-8``.
+        """
     def close(self) -> None:
         """Ends the engine: calls that wait and all later ones raise ClosedError. Takes at most 1 s, rarely 2."""
     def __enter__(self) -> Engine: ...
@@ -283,4 +296,26 @@ class Reply:
     def leave(self, error: BaseException, /) -> None: ...
     def give_back(self) -> None: ...
 
+@final
+class Event:
+    @property
+    def level(self) -> int: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def profile(self) -> str: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def code(self) -> str | None: ...
+    @property
+    def at(self) -> float: ...
+    @property
+    def lost(self) -> int: ...
+
+def log_events() -> None: ...
 def cli(argv: Sequence[str]) -> int: ...
