@@ -28,12 +28,14 @@ pub(crate) struct Life<T, F, P> {
     floor: AtomicU64,
     closed: AtomicBool,
     /// This process's own: a child of fork has no flights and pauses of its parent.
-    state: ForkCell<Mutex<State<F, P>>>,
+    state: ForkCell<Mutex<State<T, F, P>>>,
 }
 
 /// What only the holder of the lock sees. Held for decisions only, never across a wait.
-pub(crate) struct State<F, P> {
+pub(crate) struct State<T, F, P> {
     flight: Option<F>,
+    /// What was published last, from its withdrawal to the next token: nobody is served it, and no server's text may show it.
+    withdrawn: Option<Arc<T>>,
     /// Rises with invalidate, update and close: a renewal begun before does not publish over them.
     epoch: u64,
     /// The renewal to come answers a rejection by the API.
@@ -61,7 +63,7 @@ pub(crate) struct Round {
 /// The lock, held.
 pub(crate) struct Locked<'a, T, F, P> {
     life: &'a Life<T, F, P>,
-    state: MutexGuard<'a, State<F, P>>,
+    state: MutexGuard<'a, State<T, F, P>>,
 }
 
 impl<T: Lent, F: Flight, P> Life<T, F, P> {
@@ -99,8 +101,8 @@ impl<T: Lent, F: Flight, P> Life<T, F, P> {
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         let mut locked = self.lock();
-        locked.epoch += 1;
-        self.published.store(None);
+        locked.withdraw();
+        locked.withdrawn = None;
     }
 }
 
@@ -150,6 +152,7 @@ impl<T: Lent, F: Flight, P> Locked<'_, T, F, P> {
         self.pause = None;
         // In one step: whoever rejects this token from here on must not be sent to the flight that brought it.
         self.flight = None;
+        self.withdrawn = None;
         self.life.published.store(Some(token.clone()));
         true
     }
@@ -192,6 +195,7 @@ impl<T: Lent, F: Flight, P> Locked<'_, T, F, P> {
             return false;
         }
         self.withdraw();
+        self.withdrawn = None;
         self.rejected = false;
         self.forget = false;
         self.rejections = 0;
@@ -210,28 +214,36 @@ impl<T: Lent, F: Flight, P> Locked<'_, T, F, P> {
         self.forget = true;
     }
 
+    /// What callers hold: what is published, or was until it was withdrawn.
+    pub(crate) fn lent(&self) -> Option<Arc<T>> {
+        self.current().or_else(|| self.withdrawn.clone())
+    }
+
     fn withdraw(&mut self) {
         self.epoch += 1;
+        if let Some(current) = self.current() {
+            self.withdrawn = Some(current);
+        }
         self.life.published.store(None);
     }
 }
 
-impl<F, P> State<F, P> {
-    fn new() -> State<F, P> {
-        State { flight: None, epoch: 0, rejected: false, forget: false, rejections: 0, pause: None }
+impl<T, F, P> State<T, F, P> {
+    fn new() -> State<T, F, P> {
+        State { flight: None, withdrawn: None, epoch: 0, rejected: false, forget: false, rejections: 0, pause: None }
     }
 }
 
 impl<T, F, P> Deref for Locked<'_, T, F, P> {
-    type Target = State<F, P>;
+    type Target = State<T, F, P>;
 
-    fn deref(&self) -> &State<F, P> {
+    fn deref(&self) -> &State<T, F, P> {
         &self.state
     }
 }
 
 impl<T, F, P> DerefMut for Locked<'_, T, F, P> {
-    fn deref_mut(&mut self) -> &mut State<F, P> {
+    fn deref_mut(&mut self) -> &mut State<T, F, P> {
         &mut self.state
     }
 }

@@ -102,9 +102,9 @@ impl Source {
         }
     }
 
-    /// The token that is published now, for masking what a server says.
+    /// The token that callers hold, for masking what a server says.
     fn lent(&self) -> Option<Secret> {
-        self.life.published().as_ref().map(|published| Secret::new(published.access_token()))
+        self.life.lock().lent().map(|published| Secret::new(published.access_token()))
     }
 
     /// What a renewal starts from, and the epoch in which it does.
