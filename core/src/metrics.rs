@@ -2,7 +2,6 @@
 
 mod prometheus;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -40,20 +39,22 @@ pub struct Metrics {
     pub sources: usize,
     /// Sources that were let go of, since nobody used them.
     pub evicted: u64,
-    /// Each profile that had something to count, by name.
-    pub profiles: BTreeMap<String, ProfileMetrics>,
+    /// Each profile that had something to count, in the order of their names.
+    pub profiles: Vec<ProfileMetrics>,
 }
 
 /// What has happened to one profile's tokens since the process began to use it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ProfileMetrics {
+    /// The profile's name.
+    pub profile: String,
     /// The provider's name.
     pub provider: String,
-    /// How often each event happened, by its word.
-    pub events: BTreeMap<&'static str, u32>,
-    /// Renewals that brought no token, by the error's code.
-    pub failures: BTreeMap<&'static str, u32>,
+    /// How often each event happened.
+    pub events: Vec<(EventKind, u32)>,
+    /// Renewals that brought no token, by the error's code; those that happened.
+    pub failures: Vec<(ErrorCode, u32)>,
     /// Requests for tokens that were sent or tried.
     pub requests: u32,
     /// Renewals that ended, whatever came of them.
@@ -110,13 +111,14 @@ impl Tally {
         self.skew_ms.swap(milliseconds, Ordering::Relaxed)
     }
 
-    fn snapshot(&self) -> ProfileMetrics {
+    fn snapshot(&self, profile: &str) -> ProfileMetrics {
         let read = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
         let bounds = BUCKETS.into_iter().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u32)> = bounds.zip(self.buckets.iter().map(read)).collect();
-        let events = EventKind::ALL.iter().map(|kind| kind.name()).zip(self.events.iter().map(read));
-        let failures = ErrorCode::ALL.iter().map(|code| code.name()).zip(self.failures.iter().map(read));
+        let events = EventKind::ALL.iter().copied().zip(self.events.iter().map(read));
+        let failures = ErrorCode::ALL.iter().copied().zip(self.failures.iter().map(read));
         ProfileMetrics {
+            profile: profile.to_owned(),
             provider: self.provider.clone(),
             events: events.collect(),
             failures: failures.filter(|(_, count)| *count > 0).collect(),
@@ -149,7 +151,8 @@ impl Tallies {
     pub(crate) fn snapshot(&self, sources: usize, evicted: u64) -> Metrics {
         let tallies = self.0.get().map(|tallies| tallies.pin());
         let profiles = tallies.iter().flat_map(|tallies| tallies.iter());
-        let profiles = profiles.map(|(name, tally)| (name.clone(), tally.snapshot())).collect();
+        let mut profiles: Vec<ProfileMetrics> = profiles.map(|(name, tally)| tally.snapshot(name)).collect();
+        profiles.sort_unstable_by(|one, other| one.profile.cmp(&other.profile));
         Metrics { sources, evicted, profiles }
     }
 }
@@ -161,18 +164,18 @@ impl Metrics {
         let profiles: Map<String, Value> = self
             .profiles
             .iter()
-            .map(|(name, profile)| {
+            .map(|profile| {
                 let value = json!({
                     "provider": profile.provider,
-                    "events": profile.events,
-                    "failures": profile.failures,
+                    "events": counts(profile.events.iter().map(|(kind, count)| (kind.name(), *count))),
+                    "failures": counts(profile.failures.iter().map(|(code, count)| (code.name(), *count))),
                     "requests": profile.requests,
                     "renewals": profile.renewals,
                     "renewal_seconds": profile.renewing.as_secs_f64(),
                     "expires_at": profile.expires_at,
                     "clock_skew": profile.clock_skew,
                 });
-                (name.clone(), value)
+                (profile.profile.clone(), value)
             })
             .collect();
         json!({ "sources": self.sources, "evicted": self.evicted, "profiles": profiles })
@@ -183,4 +186,8 @@ impl Metrics {
     pub fn to_prometheus(&self) -> String {
         prometheus::text(self)
     }
+}
+
+fn counts(counts: impl Iterator<Item = (&'static str, u32)>) -> Value {
+    Value::Object(counts.map(|(name, count)| (name.to_owned(), Value::from(count))).collect())
 }

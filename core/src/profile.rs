@@ -364,7 +364,7 @@ impl Profile {
     /// Every key as it was written, for telling one use of a profile from another.
     pub(crate) fn settings(&self) -> Vec<String> {
         let mut settings: Vec<String> = self.input.table.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        settings.sort();
+        settings.sort_unstable();
         settings
     }
 

@@ -41,7 +41,7 @@ impl SourceKey {
     /// The source of a profile with some keys given in code, in whatever order.
     pub(crate) fn new(name: &str, overrides: &Map<String, Value>) -> SourceKey {
         let mut pairs: Vec<String> = overrides.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        pairs.sort();
+        pairs.sort_unstable();
         SourceKey { name: name.to_owned(), digest: digest_of(&pairs), narrowing: Narrowing::default() }
     }
 
@@ -107,7 +107,7 @@ impl Registry {
                 false => kept.extend(source.record_names()),
             }
         }
-        unused.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        unused.sort_unstable_by_key(|(time, _)| std::cmp::Reverse(*time));
         let rest = unused.split_off(at_most.min(unused.len()));
         kept.extend(rest.iter().filter_map(|(_, key)| sources.get(*key)).flat_map(|source| source.record_names()));
         let mut gone = Vec::new();

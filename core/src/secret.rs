@@ -60,7 +60,7 @@ impl Mask {
             }
         }
         // The longest first: a short secret inside a long one must not leave the long one's rest behind.
-        self.needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+        self.needles.sort_unstable_by_key(|needle| std::cmp::Reverse(needle.len()));
     }
 
     /// `text` with every known secret replaced, only printable characters, at most `limit` of them.

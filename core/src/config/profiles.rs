@@ -124,7 +124,7 @@ pub(super) fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
-    files.sort();
+    files.sort_unstable();
     for file in &files {
         check_profile_name(&name_of(file))?;
     }

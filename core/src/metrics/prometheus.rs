@@ -31,29 +31,29 @@ impl Collector for Metrics {
             .encode_counter::<NoLabelSet, u64, u64>(&self.evicted, None)?;
         let mut family =
             encoder.encode_descriptor("events", "What happened to tokens, by kind", None, MetricType::Counter)?;
-        for (name, profile) in &self.profiles {
+        for profile in &self.profiles {
             for (event, count) in &profile.events {
-                counter(&mut family, &labels(name, profile, Some(("event", event))), *count)?;
+                counter(&mut family, &labels(profile, Some(("event", event.name()))), *count)?;
             }
         }
         let help = "Renewals that brought no token, by the error's code";
         let mut family = encoder.encode_descriptor("renewal_failures", help, None, MetricType::Counter)?;
-        for (name, profile) in &self.profiles {
+        for profile in &self.profiles {
             for (code, count) in &profile.failures {
-                counter(&mut family, &labels(name, profile, Some(("code", code))), *count)?;
+                counter(&mut family, &labels(profile, Some(("code", code.name()))), *count)?;
             }
         }
         let mut family =
             encoder.encode_descriptor("token_requests", "Requests for tokens", None, MetricType::Counter)?;
-        for (name, profile) in &self.profiles {
-            counter(&mut family, &labels(name, profile, None), profile.requests)?;
+        for profile in &self.profiles {
+            counter(&mut family, &labels(profile, None), profile.requests)?;
         }
         let help = "How long renewals took, whatever came of them";
         let seconds = Unit::Seconds;
         let mut family = encoder.encode_descriptor("renewal_duration", help, Some(&seconds), MetricType::Histogram)?;
-        for (name, profile) in &self.profiles {
+        for profile in &self.profiles {
             let buckets: Vec<(f64, u64)> = profile.buckets.iter().map(|(to, count)| (*to, u64::from(*count))).collect();
-            let labels = labels(name, profile, None);
+            let labels = labels(profile, None);
             let sum = profile.renewing.as_secs_f64();
             let mut histogram = family.encode_family(&labels)?;
             histogram.encode_histogram::<NoLabelSet>(sum, u64::from(profile.renewals), &buckets, None)?;
@@ -61,22 +61,22 @@ impl Collector for Metrics {
         let help = "When the token that came last ends, since 1970";
         let mut family =
             encoder.encode_descriptor("token_expires_timestamp", help, Some(&seconds), MetricType::Gauge)?;
-        for (name, profile) in &self.profiles {
+        for profile in &self.profiles {
             if let Some(unix) = profile.expires_at {
-                family.encode_family(&labels(name, profile, None))?.encode_gauge(&(unix as i64))?;
+                family.encode_family(&labels(profile, None))?.encode_gauge(&(unix as i64))?;
             }
         }
         let help = "By how much the server's clock is ahead of ours, where it is far off";
         let mut family = encoder.encode_descriptor("clock_skew", help, Some(&seconds), MetricType::Gauge)?;
-        for (name, profile) in &self.profiles {
-            family.encode_family(&labels(name, profile, None))?.encode_gauge(&profile.clock_skew)?;
+        for profile in &self.profiles {
+            family.encode_family(&labels(profile, None))?.encode_gauge(&profile.clock_skew)?;
         }
         Ok(())
     }
 }
 
-fn labels<'a>(name: &'a str, profile: &'a ProfileMetrics, more: Option<(&'static str, &'a str)>) -> Labels<'a> {
-    [("profile", name), ("provider", &profile.provider)].into_iter().chain(more).collect()
+fn labels<'a>(profile: &'a ProfileMetrics, more: Option<(&'static str, &'a str)>) -> Labels<'a> {
+    [("profile", profile.profile.as_str()), ("provider", &profile.provider)].into_iter().chain(more).collect()
 }
 
 fn counter(family: &mut MetricEncoder<'_>, labels: &Labels<'_>, count: u32) -> fmt::Result {

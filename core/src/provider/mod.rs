@@ -284,15 +284,13 @@ pub(crate) fn parameters(operation: &Operation) -> impl Iterator<Item = &str> {
 fn built_in() -> &'static BTreeMap<String, Provider> {
     static PROVIDERS: OnceLock<BTreeMap<String, Provider>> = OnceLock::new();
     PROVIDERS.get_or_init(|| {
-        BUILT_IN
-            .files()
-            .filter_map(|file| file.contents_utf8())
-            .map(|text| {
-                let provider =
-                    Provider::from_toml(text).expect("built-in provider files are checked by this crate's tests");
-                (provider.name().to_owned(), provider)
-            })
-            .collect()
+        let mut providers = BTreeMap::new();
+        for text in BUILT_IN.files().filter_map(|file| file.contents_utf8()) {
+            let provider =
+                Provider::from_toml(text).expect("built-in provider files are checked by this crate's tests");
+            providers.insert(provider.name().to_owned(), provider);
+        }
+        providers
     })
 }
 

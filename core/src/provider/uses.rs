@@ -45,7 +45,9 @@ impl Definition {
             let assertion = method.jwt().into_iter().flat_map(|jwt| self.names_of_jwt(jwt));
             method.needs().iter().copied().chain(assertion)
         };
-        methods.into_iter().flat_map(names).collect()
+        let mut found = BTreeSet::new();
+        found.extend(methods.into_iter().flat_map(names));
+        found
     }
 
     fn names_of_jwt(&self, name: &str) -> impl Iterator<Item = &str> {

@@ -58,7 +58,7 @@ impl<'a> Renewal<'a> {
 
     /// The error of the first in the profile, until the first of them may be tried again.
     fn all_refused(&self, mut refusals: Vec<(usize, Pause)>) -> Failure {
-        refusals.sort_by_key(|(position, _)| *position);
+        refusals.sort_unstable_by_key(|(position, _)| *position);
         let now = self.now();
         let error = &refusals[0].1.error;
         let why =
