@@ -5,7 +5,8 @@ use http_auth::parser::ChallengeParser;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 
 /// A new token of the same kind would meet the same answer.
-const NOT_THE_TOKEN: [&str; 3] = ["insufficient_scope", "insufficient_user_authentication", "invalid_request"];
+const NOT_THE_TOKEN: [&str; 4] =
+    ["insufficient_scope", "insufficient_user_authentication", "invalid_request", crate::dpop::USE_NONCE];
 
 /// The errors in an answer's `WWW-Authenticate`, each with its scheme.
 #[derive(Debug, Default)]

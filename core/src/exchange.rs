@@ -10,6 +10,7 @@ use crate::discovery::Metadata;
 use crate::dpop::{self, DpopKey};
 use crate::error::{Error, ErrorCode};
 use crate::json;
+use crate::metrics::Tally;
 use crate::profile::Profile;
 use crate::provider::{Bound, Grant, GrantKind, Part, RequestSpec, Scope};
 use crate::request;
@@ -32,6 +33,7 @@ pub(crate) struct Exchange<'a> {
     /// What this source has lent: no server's text repeats it.
     pub(crate) lent: Option<Secret>,
     pub(crate) deadline: Deadline,
+    pub(crate) tally: &'a Tally,
 }
 
 /// What an exchange gave, and when its last request was sent.
@@ -174,12 +176,12 @@ impl Exchange<'_> {
         }
         http.timeout = Some(self.deadline.left(&at));
         let transport = self.core.transport().map_err(not_sent)?;
-        self.core.tallies.of(&self.profile.name, self.profile.provider.name()).count_request();
+        self.tally.count_request();
         let response = transport.send(http).await.map_err(|fault| Refusal {
             verdict: if fault.sent { Verdict::Unknown } else { Verdict::NotSent },
             error: Error::new(fault.code, fault.message),
         })?;
-        self.core.notice_clock(self.profile, &response.headers, &at);
+        self.core.notice_clock((self.profile, self.tally), &response.headers, &at);
         Ok(Sent { response, url, at })
     }
 }

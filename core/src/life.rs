@@ -146,7 +146,7 @@ impl<T: Lent, F: Flight, P> Locked<'_, T, F, P> {
     /// `false`: it is not published, and the slot of the renewal is still its own.
     pub(crate) fn publish(&mut self, token: &Arc<T>, epoch: u64) -> bool {
         self.life.floor.fetch_max(token.generation(), Ordering::Relaxed);
-        if self.epoch != epoch || self.life.is_closed() {
+        if !self.fits(epoch) {
             return false;
         }
         self.pause = None;
@@ -155,6 +155,11 @@ impl<T: Lent, F: Flight, P> Locked<'_, T, F, P> {
         self.withdrawn = None;
         self.life.published.store(Some(token.clone()));
         true
+    }
+
+    /// Whether what comes of a round would be published now.
+    pub(crate) fn fits(&self, epoch: u64) -> bool {
+        self.epoch == epoch && !self.life.is_closed()
     }
 
     /// Remembers a failure, unless something has happened since the round began that makes it outdated.
@@ -185,6 +190,7 @@ impl<T: Lent, F: Flight, P> Locked<'_, T, F, P> {
     pub(crate) fn update(&mut self) {
         self.withdraw();
         self.pause = None;
+        self.rejected = false;
         self.rejections = 0;
     }
 

@@ -19,6 +19,7 @@ use crate::block::block_on;
 use crate::clock::{Deadline, Moment};
 use crate::error::{Error, ErrorCode, Result};
 use crate::exchange::Exchange;
+use crate::metrics::Tally;
 use crate::private_file;
 use crate::profile::Profile;
 use crate::provider::GrantKind;
@@ -201,7 +202,7 @@ pub(crate) async fn begin(source: Arc<Source>, options: LoginOptions) -> Result<
     let core = source.core.clone();
     let (way, pace) = match kind {
         LoginKind::DeviceCode => {
-            device::begin(&core, &profile).await.map(|(device, pace)| (Way::Device(device), pace))?
+            device::begin(&source, &profile).await.map(|(device, pace)| (Way::Device(device), pace))?
         }
         LoginKind::AuthorizationCode => {
             let code = code::begin(&core, &profile, options.redirect_uri.as_deref()).await?;
@@ -260,7 +261,7 @@ impl Inner {
         given: Vec<(&'static str, Secret)>,
         deadline: Deadline,
     ) -> std::result::Result<(Issued, Moment), Refusal> {
-        exchange(self.core(), &self.profile, given, deadline).run().await
+        exchange(self.core(), (&self.profile, self.source.tally()), given, deadline).run().await
     }
 
     /// The token becomes the source's current one, once its refresh token is kept.
@@ -294,7 +295,7 @@ impl Inner {
 
 fn exchange<'a>(
     core: &'a Core,
-    profile: &'a Profile,
+    (profile, tally): (&'a Profile, &'a Tally),
     given: Vec<(&'static str, Secret)>,
     deadline: Deadline,
 ) -> Exchange<'a> {
@@ -307,5 +308,6 @@ fn exchange<'a>(
         dpop: profile.dpop_key.as_ref().filter(|_| profile.dpop),
         lent: None,
         deadline,
+        tally,
     }
 }

@@ -70,7 +70,7 @@ pub struct ProfileMetrics {
 }
 
 impl Tally {
-    fn new(provider: &str) -> Tally {
+    pub(crate) fn new(provider: &str) -> Tally {
         Tally {
             provider: provider.to_owned(),
             events: Default::default(),
@@ -106,9 +106,13 @@ impl Tally {
         self.expires_at.store(unix.map_or(0, |unix| unix.as_secs()), Ordering::Relaxed);
     }
 
-    /// Keeps the skew; gives the one before.
-    pub(crate) fn swap_skew(&self, milliseconds: i64) -> i64 {
-        self.skew_ms.swap(milliseconds, Ordering::Relaxed)
+    /// The skew that was told last; 0 where there is none.
+    pub(crate) fn skew(&self) -> i64 {
+        self.skew_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_skew(&self, milliseconds: i64) {
+        self.skew_ms.store(milliseconds, Ordering::Relaxed);
     }
 
     fn snapshot(&self, profile: &str) -> ProfileMetrics {

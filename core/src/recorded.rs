@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::{DEFAULT_MAX_ANSWER, ProfileInput, TransportOptions, Trust};
 use crate::document;
 use crate::error::{Error, ErrorCode, Result};
+use crate::metrics::Tally;
 use crate::profile::Profile;
 use crate::provider::{GrantKind, Provider};
 use crate::refresh::{Brief, Renewal};
@@ -274,6 +275,7 @@ fn obtain(core: &Core, profile: &Profile) -> Result<Got> {
         owner: Owner("recorded".to_owned()),
         spread: 0.0,
         served_until: None,
+        tally: Arc::new(Tally::new(profile.provider.name())),
         lent: None,
     };
     // Its timers need a runtime around them.

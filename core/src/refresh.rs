@@ -14,6 +14,7 @@ use crate::custom::{self, Desk};
 use crate::dpop::DpopKey;
 use crate::error::{Error, ErrorCode};
 use crate::exchange::{self, Exchange};
+use crate::metrics::Tally;
 use crate::profile::Profile;
 use crate::provider::{Grant, GrantKind, Place};
 use crate::record_name::RecordName;
@@ -77,6 +78,8 @@ pub(crate) struct Brief {
     pub(crate) spread: f64,
     /// The end of the token that callers are served meanwhile.
     pub(crate) served_until: Option<Deadline>,
+    /// Where its requests are counted.
+    pub(crate) tally: Arc<Tally>,
     /// What this source has lent, so that no server's text repeats it.
     pub(crate) lent: Option<Secret>,
 }
@@ -412,6 +415,7 @@ impl<'a> Renewal<'a> {
             dpop,
             lent: self.brief.lent.clone(),
             deadline: self.deadline,
+            tally: &self.brief.tally,
         };
         let (issued, sent) = exchange.run().await?;
         Ok(Sent::Issued(Box::new(issued), sent))

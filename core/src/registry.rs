@@ -1,9 +1,9 @@
 //! The sources of one engine: each made once, found by what they stand for, let go of when nobody uses them, closed together.
 
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod eviction;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use ring::digest;
 use serde_json::{Map, Value};
@@ -13,19 +13,16 @@ use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::profile::{Narrowing, Profile};
 use crate::runtime::Core;
-use crate::schedule::Timed;
 use crate::source::Source;
 
-/// However short sources may be idle, all of them are not looked through more often.
-const SHORTEST_LOOK: Duration = Duration::from_millis(100);
-
-/// The core, the profiles that sources are made of, and the sources. The map takes no lock, so that a child of `fork` never
-/// inherits a held one.
+/// The core, the profiles that sources are made of, and the sources. Who finds a source in the map takes no lock.
 pub(crate) struct Registry {
     pub(crate) core: Arc<Core>,
     pub(crate) profiles: Arc<Profiles>,
     sources: papaya::HashMap<SourceKey, Arc<Source>>,
     keeping: Keeping,
+    /// Beyond this many it is looked for some to let go of.
+    look_at: AtomicUsize,
     evicted: AtomicU64,
 }
 
@@ -64,11 +61,12 @@ impl Registry {
             profiles,
             sources: papaya::HashMap::new(),
             keeping,
+            look_at: AtomicUsize::new(keeping.max),
             evicted: AtomicU64::new(0),
         });
-        if let Some(idle) = keeping.idle {
+        if let Some(interval) = eviction::interval(&keeping) {
             let weak: Weak<Registry> = Arc::downgrade(&registry);
-            registry.core.look_every((idle / 4).max(SHORTEST_LOOK), weak);
+            registry.core.look_every(interval, weak);
         }
         registry
     }
@@ -81,52 +79,22 @@ impl Registry {
         if self.core.is_closed() {
             return Err(Error::closed());
         }
-        let sources = self.sources.pin();
-        if let Some(source) = sources.get(&key) {
-            let source = source.clone();
-            source.touch();
+        if let Some(source) = self.sources.pin().get(&key).cloned().filter(|source| source.taken()) {
             return Ok(source);
         }
+        // Reads files and runs commands: with no hold on the map.
         let made = make()?;
-        let source = sources.get_or_insert(key, made).clone();
-        let len = sources.len();
-        if len > self.keeping.max {
-            // A few more than must go, so that not every new source looks through all of them.
-            self.evict(len - self.keeping.max + self.keeping.max / 10, Duration::ZERO);
-        }
+        let source = loop {
+            let source = self.sources.pin().get_or_insert(key.clone(), made.clone()).clone();
+            if source.taken() {
+                break source;
+            }
+            // It is just being let go of.
+            std::thread::yield_now();
+        };
+        drop(made);
+        self.make_room();
         Ok(source)
-    }
-
-    /// Lets go of this many sources at most, those that have been unused for longest, if for so long.
-    fn evict(&self, at_most: usize, unused_for: Duration) {
-        let sources = self.sources.pin();
-        let (mut unused, mut kept) = (Vec::new(), HashSet::new());
-        for (key, source) in &sources {
-            match source.is_unused() && source.untouched() >= unused_for {
-                true => unused.push((source.untouched(), key)),
-                false => kept.extend(source.record_names()),
-            }
-        }
-        unused.sort_unstable_by_key(|(time, _)| std::cmp::Reverse(*time));
-        let rest = unused.split_off(at_most.min(unused.len()));
-        kept.extend(rest.iter().filter_map(|(_, key)| sources.get(*key)).flat_map(|source| source.record_names()));
-        let mut gone = Vec::new();
-        for (time, key) in unused {
-            let Some(source) = sources.get(key) else { continue };
-            // Somebody may have taken it just now: then it stays.
-            if source.let_records_go(&kept)
-                && matches!(sources.remove_if(key, |_, source| source.is_unused()), Ok(Some(_)))
-            {
-                source.report_evicted(time);
-                gone.push(&key.name);
-            }
-        }
-        self.evicted.fetch_add(gone.len() as u64, Ordering::Relaxed);
-        if gone.is_empty() {
-            return;
-        }
-        let names: HashSet<&String> = sources.keys().map(|key| &key.name).collect();
-        gone.into_iter().filter(|name| !names.contains(name)).for_each(|name| self.core.tallies.forget(name));
     }
 
     /// Whether there is a source of this name.
@@ -150,15 +118,6 @@ impl Registry {
     pub(crate) fn close(&self) {
         self.sources.pin().values().for_each(|source| source.close());
         self.core.close();
-    }
-}
-
-impl Timed for Registry {
-    fn on_timer(self: Arc<Self>) {
-        if let Some(idle) = self.keeping.idle {
-            self.evict(usize::MAX, idle);
-            self.core.look_again();
-        }
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Schedule {
 struct Entries {
     heap: BinaryHeap<Reverse<Entry>>,
     count: u64,
+    /// So many were left when it was last looked for those whose sources are gone.
+    alive: usize,
 }
 
 struct Entry {
@@ -44,6 +46,11 @@ impl Schedule {
         }
         let mut entries = self.lock();
         entries.count += 1;
+        // A source that is gone holds its memory until its entry goes, which may be a month off.
+        if entries.heap.len() >= 2 * entries.alive.max(64) {
+            entries.heap.retain(|Reverse(entry)| entry.source.strong_count() > 0);
+            entries.alive = entries.heap.len();
+        }
         let entry = Entry { at_ns: at.boot_ns(), order: entries.count, source };
         let first = entries.heap.peek().is_none_or(|Reverse(next)| entry.at_ns < next.at_ns);
         entries.heap.push(Reverse(entry));

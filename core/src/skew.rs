@@ -7,6 +7,7 @@ use reqwest::header::{AGE, DATE, HeaderMap};
 
 use crate::clock::Moment;
 use crate::events::EventKind;
+use crate::metrics::Tally;
 use crate::profile::Profile;
 use crate::runtime::Core;
 
@@ -15,7 +16,7 @@ const FAR: Duration = Duration::from_secs(60);
 /// Told again when it has changed by so much.
 const CHANGED: Duration = Duration::from_secs(30);
 
-/// By how many milliseconds the server is ahead of us; 0 where that is not far. `None`: the answer does not tell.
+/// By how many milliseconds the server is surely ahead of us. `None`: the answer does not tell.
 fn measured(headers: &HeaderMap, sent: &Moment, received: &Moment) -> Option<i64> {
     // A cache in between gives an answer of earlier.
     if headers.contains_key(AGE) {
@@ -26,19 +27,27 @@ fn measured(headers: &HeaderMap, sent: &Moment, received: &Moment) -> Option<i64
     // It tells whole seconds, of some moment between the two.
     let (earliest, latest) = (sent.unix().as_millis() as i64 - 1000, received.unix().as_millis() as i64);
     let skew = if date > latest { date - latest } else { (date - earliest).min(0) };
-    Some(if skew.unsigned_abs() >= FAR.as_millis() as u64 { skew } else { 0 })
+    Some(skew)
 }
 
 impl Core {
     /// Looks at an answer's date and tells when it is far off: once, and again when that has changed.
-    pub(crate) fn notice_clock(&self, profile: &Profile, headers: &HeaderMap, sent: &Moment) {
+    pub(crate) fn notice_clock(&self, (profile, tally): (&Profile, &Tally), headers: &HeaderMap, sent: &Moment) {
         let Some(skew) = measured(headers, sent, &self.clock.now()) else { return };
-        let before = self.tallies.of(&profile.name, profile.provider.name()).swap_skew(skew);
-        if skew == 0 || skew.abs_diff(before) < CHANGED.as_millis() as u64 {
+        // Compared with what was told, so that a clock that drifts away is told again and again. Back in range is far back:
+        // one that stands at the very limit is not told with every answer.
+        if skew.abs_diff(tally.skew()) < CHANGED.as_millis() as u64 {
+            return;
+        }
+        let far = skew.unsigned_abs() >= FAR.as_millis() as u64;
+        tally.set_skew(if far { skew } else { 0 });
+        if !far {
             return;
         }
         let reason = if skew > 0 { "server_ahead" } else { "server_behind" };
-        self.report(profile, EventKind::Skew, reason, Duration::from_millis(skew.unsigned_abs()), |event| event);
+        self.report((profile, tally), EventKind::Skew, reason, Duration::from_millis(skew.unsigned_abs()), |event| {
+            event
+        });
     }
 }
 
@@ -50,7 +59,7 @@ mod tests {
     use crate::clock::Clock;
 
     #[test]
-    fn only_what_is_far_off_for_certain_is_a_skew() {
+    fn a_skew_is_what_is_certain_of_it() {
         let clock = Clock::manual_at(Duration::from_secs(1_000_000_000));
         let sent = clock.now();
         clock.advance(Duration::from_secs(5)).unwrap();
@@ -65,7 +74,7 @@ mod tests {
         };
         // 2001-09-09 01:46:40 is second 1,000,000,000.
         assert_eq!(skew("Sun, 09 Sep 2001 01:46:42 GMT", false), Some(0));
-        assert_eq!(skew("Sun, 09 Sep 2001 01:47:44 GMT", false), Some(0), "59 s after we received it");
+        assert_eq!(skew("Sun, 09 Sep 2001 01:47:44 GMT", false), Some(59_000), "since we received it");
         assert_eq!(skew("Sun, 09 Sep 2001 01:47:45 GMT", false), Some(60_000));
         assert_eq!(skew("Sun, 09 Sep 2001 01:45:39 GMT", false), Some(-60_000));
         assert_eq!(skew("Sun, 09 Sep 2001 00:46:40 GMT", true), None, "out of a cache");

@@ -21,6 +21,7 @@ use crate::dpop::DpopKey;
 use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::ForkCell;
 use crate::life::{self, Flight, Lent, Life};
+use crate::metrics::Tally;
 use crate::profile::{Narrowing, Profile};
 use crate::random::random_hex;
 use crate::refresh::{Pause, PauseKind};
@@ -42,6 +43,7 @@ pub(crate) struct Source {
     profile: ArcSwap<Profile>,
     life: Life<Published, FlightWatch, Pause>,
     local: ForkCell<Local>,
+    tally: ForkCell<Arc<Tally>>,
     companion_headers: AtomicBool,
     /// The host's own, for grant `custom`; boxed once more, since what is swapped is one word.
     function: ArcSwapOption<Arc<dyn TokenFunction>>,
@@ -49,6 +51,8 @@ pub(crate) struct Source {
     told_of_failing: AtomicBool,
     /// When somebody had it last, on the coarse clock.
     touched_ns: AtomicU64,
+    /// Nobody may take it any more: it is being let go of.
+    leaving: AtomicBool,
     /// What it knows is nowhere else: keys that were given by `update`.
     updated: AtomicBool,
 }
@@ -102,9 +106,11 @@ impl Source {
             profile: ArcSwap::from_pointee(profile.named(core.store.naming_key())),
             life: Life::new(),
             local: ForkCell::new(),
+            tally: ForkCell::new(),
             function: ArcSwapOption::empty(),
             told_of_failing: AtomicBool::new(false),
             touched_ns: AtomicU64::new(core.clock.coarse_ns()),
+            leaving: AtomicBool::new(false),
             updated: AtomicBool::new(false),
             core,
         })
@@ -326,6 +332,9 @@ impl Source {
     }
 
     pub(crate) fn narrowed(&self, narrowing: Narrowing) -> Result<Arc<Source>> {
+        if self.is_closed() {
+            return Err(Error::closed());
+        }
         let source = Source::new(self.core.clone(), self.profile().narrowed(narrowing)?);
         source.function.store(self.function.load_full());
         Ok(source)

@@ -42,6 +42,17 @@ pub(crate) struct Record {
     pub(crate) dpop_key: Option<Secret>,
 }
 
+impl Record {
+    /// Whether it holds more at `now` (since 1970) than what has ended.
+    fn is_useful(&self, now: Duration) -> bool {
+        let alive = |token: &StoredToken| token.issued.lifetime.is_none_or(|lifetime| now < token.sent_at + lifetime);
+        self.token.as_ref().is_some_and(alive)
+            || self.refresh.is_some()
+            || self.seed.is_some()
+            || self.failure.as_ref().is_some_and(|failure| now < failure.until)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct StoredToken {
     pub(crate) issued: Issued,
@@ -98,9 +109,9 @@ pub(crate) trait Store: Send + Sync {
     /// Takes the lease for [`LEASE`], or renews it for the same owner; `false`: somebody else holds it.
     fn lease<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<bool>>;
 
-    /// Lets go of what this process alone keeps of a record, unless `keep` says of it that it must stay; `false`: it stays.
-    /// Called for records that nobody uses now.
-    fn let_go(&self, name: &RecordName, keep: &dyn Fn(&Record) -> bool) -> bool;
+    /// Lets go of what this process alone keeps of these records; `false`: all of them stay, since one is leased, or `keep`
+    /// says of it that it must.
+    fn let_go(&self, names: &[RecordName], keep: &dyn Fn(&Record) -> bool) -> bool;
 
     /// Gives the lease back, if `owner` still has it.
     fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>>;

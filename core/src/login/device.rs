@@ -9,8 +9,8 @@ use super::{Inner, LoggedIn, Way, exchange};
 use crate::clock::{Deadline, Moment};
 use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Profile;
-use crate::runtime::Core;
 use crate::secret::Secret;
+use crate::source::Source;
 use crate::url_rules;
 
 /// RFC 8628 3.2: where the server names no interval.
@@ -51,10 +51,11 @@ enum Answer {
     Trouble(Option<Duration>),
 }
 
-pub(super) async fn begin(core: &Core, profile: &Profile) -> Result<(Device, Pace)> {
+pub(super) async fn begin(source: &Source, profile: &Profile) -> Result<(Device, Pace)> {
+    let core = &source.core;
     let step = profile.grant_definition().device.as_ref().expect("a checked grant of this kind has the request");
     let deadline = core.clock.now().limit(profile.timeout);
-    let mut asking = exchange(core, profile, Vec::new(), deadline);
+    let mut asking = exchange(core, (profile, source.tally()), Vec::new(), deadline);
     // Nothing is bound to a key yet (RFC 9449 5).
     asking.dpop = None;
     let (object, sent) = asking.ask(step.request()).await.map_err(|refusal| refusal.error)?;
@@ -158,7 +159,7 @@ impl Pace {
 async fn ask(login: &Inner) -> Answer {
     let Way::Device(device) = &login.way else { return Answer::Pending };
     let now = login.core().clock.now();
-    let deadline = now.after(login.profile.timeout.min(device.end.left(&now)));
+    let deadline = now.limit(login.profile.timeout.min(device.end.left(&now)));
     let running = match login.core().running() {
         Ok(running) => running,
         Err(error) => return Answer::Ended(Err(error)),

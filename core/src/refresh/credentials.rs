@@ -147,6 +147,7 @@ mod tests {
     use crate::block::block_on;
     use crate::clock::Clock;
     use crate::config::TransportOptions;
+    use crate::metrics::Tally;
     use crate::store::{MemoryStore, Owner};
 
     #[test]
@@ -159,8 +160,16 @@ mod tests {
         let profile = Profile::clone(&engine.unwrap().source("p").unwrap().inner().profile());
         let profile = profile.named(core.store.naming_key());
         let owner = Owner("this".to_owned());
-        let brief =
-            Brief { floor: 0, rejected: false, forget: false, owner, spread: 1.0, served_until: None, lent: None };
+        let brief = Brief {
+            floor: 0,
+            rejected: false,
+            forget: false,
+            owner,
+            spread: 1.0,
+            served_until: None,
+            tally: Arc::new(Tally::new("v")),
+            lent: None,
+        };
         let renewal = Renewal::new(&core, &profile, None, brief);
         let refused =
             || Failure { error: Error::new(ErrorCode::InvalidClient, "no"), verdict: Verdict::Final, remembered: None };

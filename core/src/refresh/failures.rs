@@ -127,7 +127,8 @@ impl Renewal<'_> {
             Some(name) => self.amend(name, |record| Some(noted(record))).await,
             None => false,
         };
-        if !shared {
+        // Whoever renews by this record now would lose the race for it, and a rotated refresh token with it.
+        if !shared && self.core.store.lease(&self.name, &self.brief.owner).await.unwrap_or(false) {
             let mut record = self.load().await.ok().flatten().unwrap_or_default();
             let next = noted(&record);
             if let Err(failure) = self.write(&mut record, next).await {
@@ -146,7 +147,7 @@ impl Renewal<'_> {
             .filter(|before| before.fingerprint == self.profile.fingerprint && before.last == last);
         let now = self.now().unix();
         // Sources that ask in one instant are refused once in a row, not each after the other.
-        let count = before.map_or(1, |before| if now < before.until { before.count } else { before.count + 1 });
+        let count = before.map_or(1, |before| if now < before.until { before.count.max(1) } else { before.count + 1 });
         let wait = match last {
             true => (FIRST_REFUSAL * (1 << (count - 1).min(6))).min(LONGEST_REFUSAL),
             false => self.pause(error, ATTEMPTS.saturating_add(count - 1)),

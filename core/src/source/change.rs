@@ -60,7 +60,7 @@ impl Source {
         }
         drop(state);
         let age = now.since(&current.obtained);
-        self.core.report(&profile, EventKind::Invalidated, Cause::Rejected.name(), age, |event| {
+        self.core.report((&profile, self.tally()), EventKind::Invalidated, Cause::Rejected.name(), age, |event| {
             event.with_generation(generation)
         });
         true
@@ -75,6 +75,7 @@ impl Source {
     pub(crate) fn adopt(self: &Arc<Self>, published: &Arc<Published>) -> Result<()> {
         match !self.is_closed() && self.life.lock().replace(Some(published)) {
             true => {
+                self.told_of_failing.store(false, Ordering::Relaxed);
                 self.schedule(published);
                 Ok(())
             }
@@ -116,6 +117,9 @@ impl Source {
     /// Replaces keys of the profile; the token obtained with the old ones is not served any more.
     pub(crate) fn update(&self, changes: &Map<String, Value>) -> Result<()> {
         loop {
+            if self.is_closed() {
+                return Err(Error::closed());
+            }
             let seen = self.profile();
             let updated = Arc::new(seen.updated(changes)?.named(self.core.store.naming_key()));
             let mut state = self.life.lock();
@@ -128,17 +132,14 @@ impl Source {
     }
 
     /// Of several credentials these work: they are tried first from now on, and what goes beside a token is theirs. Those
-    /// of a profile that has been replaced meanwhile are not taken up.
-    pub(super) fn settle_on(&self, used: &Profile) {
-        let state = self.life.lock();
+    /// of a profile that has been replaced meanwhile are not taken up. Under the lock; says whether others were in use.
+    pub(super) fn settle_on(&self, used: &Profile) -> bool {
         let seen = self.profile();
         if seen.position() == used.position() {
-            return;
+            return false;
         }
-        let Some(profile) = seen.with_credentials_of(&used.record_name()) else { return };
-        self.swap_profile(&seen, Arc::new(profile));
-        drop(state);
-        self.core.report(used, EventKind::Switched, "refused", Duration::ZERO, |event| event);
+        let profile = seen.with_credentials_of(&used.record_name());
+        profile.is_some_and(|profile| self.swap_profile(&seen, Arc::new(profile)))
     }
 
     /// Puts the profile in place of the one that it was made from; `false`: that one is there no more. Under the lock.

@@ -4,13 +4,15 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::report::Cause;
 use super::{FlightWatch, Locked, Outcome, Source};
 use crate::error::{Error, ErrorCode, Result};
-use crate::profile::Mode;
+use crate::events::EventKind;
+use crate::profile::{Mode, Profile};
 use crate::refresh::{Brief, Pause, PauseKind, Renewal};
 use crate::schedule::Timed;
 use crate::secret::Secret;
@@ -48,7 +50,7 @@ impl Source {
                 let _ = tokio::task::spawn_blocking(move || source.reread_files()).await;
             }
             let (epoch, brief) = self.brief();
-            // After the round has begun: a token of a secret that is replaced from here on is not published.
+            // After the round has begun: a token of keys that an update replaces from here on is not published.
             let profile = self.profile();
             let about = |error: Error| error.about(&profile.name, profile.provider.name());
             let cause = if brief.rejected { Cause::Rejected } else { cause };
@@ -59,8 +61,7 @@ impl Source {
                     let published = obtained.published.clone();
                     let replaced = self.life.current().is_some_and(|current| current.valid(&self.core.clock.now()));
                     let how = (obtained.adopted, replaced);
-                    self.settle_on(renewal.profile());
-                    let fits = self.publish(&published, epoch);
+                    let fits = self.publish(&published, renewal.profile(), epoch);
                     let mut behind = pin!(async {
                         renewal.write_behind(&mut obtained).await;
                         renewal.finish().await;
@@ -117,14 +118,25 @@ impl Source {
             spread: self.local().spread,
             owner: self.local().owner.clone(),
             served_until: self.life.published().as_ref().and_then(|published| published.expires().copied()),
+            tally: self.tally().clone(),
             lent: self.lent(),
         };
         (round.epoch, brief)
     }
 
-    /// Publishes, unless the source was invalidated, updated or closed since `epoch`.
-    fn publish(self: &Arc<Self>, published: &Arc<Published>, epoch: u64) -> bool {
-        let fits = !self.core.is_closed() && self.life.lock().publish(published, epoch);
+    /// Publishes, unless the source was invalidated, updated or closed since `epoch`; and uses the credentials that brought
+    /// the token from here on.
+    fn publish(self: &Arc<Self>, published: &Arc<Published>, used: &Profile, epoch: u64) -> bool {
+        if self.core.is_closed() {
+            return false;
+        }
+        let mut state = self.life.lock();
+        let switched = state.fits(epoch) && self.settle_on(used);
+        let fits = state.publish(published, epoch);
+        drop(state);
+        if switched {
+            self.core.report((used, self.tally()), EventKind::Switched, "refused", Duration::ZERO, |event| event);
+        }
         if fits {
             self.schedule(published);
         }
@@ -165,7 +177,7 @@ impl Source {
         let wanted = mode == Mode::Always || (mode == Mode::Background && current.was_used());
         let held_back =
             state.pause.as_ref().is_some_and(|pause| pause.kind == PauseKind::Final || !pause.behind.passed(&now));
-        if self.is_closed() || !wanted || held_back || !current.windows.refresh_at.passed(&now) {
+        if self.is_closed() || self.is_leaving() || !wanted || held_back || !current.windows.refresh_at.passed(&now) {
             return None;
         }
         self.flight(&mut state, Cause::Ahead).ok()

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use super::Source;
 use crate::events::EventKind;
-use crate::profile::Profile;
+use crate::profile::{Mode, Profile};
 use crate::record_name::RecordName;
 use crate::store::Record;
 
@@ -17,6 +17,35 @@ impl Source {
         self.touched_ns.store(self.core.clock.coarse_ns(), Ordering::Relaxed);
     }
 
+    /// Whoever has found it in the map has it; `false`: it is just being let go of.
+    pub(crate) fn taken(&self) -> bool {
+        self.touch();
+        !self.is_leaving()
+    }
+
+    /// Somebody who has just come by a handle asks this before they do anything with it: either they see that it leaves, or
+    /// [`Source::leave`] sees them.
+    pub(super) fn is_leaving(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Nobody may take it from here on; `false`: somebody has.
+    pub(crate) fn leave(self: &Arc<Self>) -> bool {
+        self.leaving.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let alone = self.is_unused();
+        if !alone {
+            self.stay();
+        }
+        alone
+    }
+
+    /// It may be taken again.
+    pub(crate) fn stay(&self) {
+        self.leaving.store(false, Ordering::Release);
+    }
+
     /// For how long nobody has.
     pub(crate) fn untouched(&self) -> Duration {
         let now = self.core.clock.coarse_ns();
@@ -24,9 +53,17 @@ impl Source {
     }
 
     /// Nobody has it but the map of sources, and it can be made again as it is: its function, and keys that were given later,
-    /// are the host's and nowhere else.
+    /// are the host's and nowhere else, as is the silence after a rejection. One that renews without being asked stays too.
     pub(crate) fn is_unused(self: &Arc<Self>) -> bool {
-        Arc::strong_count(self) == 1 && !self.has_function() && !self.updated.load(Ordering::Relaxed)
+        let silent = || {
+            let now = self.core.clock.now();
+            self.life.lock().pause.as_ref().is_some_and(|pause| !pause.until.passed(&now))
+        };
+        Arc::strong_count(self) == 1
+            && !self.has_function()
+            && !self.updated.load(Ordering::Relaxed)
+            && self.profile.load().mode != Mode::Always
+            && !silent()
     }
 
     /// The names of all records that it may use.
@@ -36,7 +73,7 @@ impl Source {
         profile.candidates().flat_map(names).collect()
     }
 
-    /// Lets go of its records, but for those that others use; `false`: one holds what is nowhere else and cannot be had
+    /// Lets go of its records, but for those that others use; `false`: all stay, since one holds what is nowhere else and cannot be had
     /// again.
     pub(crate) fn let_records_go(&self, used: &HashSet<RecordName>) -> bool {
         let profile = self.profile();
@@ -48,11 +85,11 @@ impl Source {
                 && profile.signed_in.as_ref().is_none_or(|kept| kept.file.is_none());
             sign_in || record.failure.as_ref().is_some_and(|failure| failure.until > now)
         };
-        let mut names = self.record_names().into_iter().filter(|name| !used.contains(name));
-        names.all(|name| self.core.store.let_go(&name, &keep))
+        let names: Vec<RecordName> = self.record_names().into_iter().filter(|name| !used.contains(name)).collect();
+        self.core.store.let_go(&names, &keep)
     }
 
     pub(crate) fn report_evicted(&self, unused: Duration) {
-        self.core.report(&self.profile(), EventKind::Evicted, "unused", unused, |event| event);
+        self.core.report((&self.profile(), self.tally()), EventKind::Evicted, "unused", unused, |event| event);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Source;
 use crate::error::{Error, ErrorCode};
 use crate::events::{Event, EventKind};
+use crate::metrics::Tally;
 use crate::profile::Profile;
 use crate::runtime::Core;
 use crate::token::Published;
@@ -45,19 +46,27 @@ impl Core {
     /// Counts an event and tells it. With no lock held: who hears of it may use this very source.
     pub(crate) fn report(
         &self,
-        profile: &Profile,
+        (profile, tally): (&Profile, &Tally),
         kind: EventKind,
         reason: &'static str,
         duration: Duration,
         more: impl FnOnce(Event) -> Event,
     ) {
+        tally.count(kind);
         let about = (profile.name.as_str(), profile.provider.name());
-        self.tallies.of(about.0, about.1).count(kind);
         self.events.tell(more(Event::new(kind, about, reason, duration, self.clock.now().unix())));
     }
 }
 
 impl Source {
+    /// What is counted of this source and of those that bear its name.
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        self.tally.get_or_init(|| {
+            let profile = self.profile();
+            self.core.tallies.of(&profile.name, profile.provider.name())
+        })
+    }
+
     /// A token was published. `replaced`: there was a valid one.
     pub(super) fn report_token(
         &self,
@@ -73,11 +82,11 @@ impl Source {
             (false, true) => EventKind::Renewed,
             (false, false) => EventKind::Obtained,
         };
-        let tally = self.core.tallies.of(&profile.name, profile.provider.name());
+        let tally = self.tally();
         tally.renewal_took(took);
         tally.token_ends(published.expires().map(|end| end.unix()));
         let generation = published.generation;
-        self.core.report(profile, kind, cause.name(), took, |event| event.with_generation(generation));
+        self.core.report((profile, tally), kind, cause.name(), took, |event| event.with_generation(generation));
     }
 
     /// A renewal brought no token; `silence` is for how long none is tried.
@@ -89,14 +98,14 @@ impl Source {
         took: Duration,
         silence: Duration,
     ) {
-        let tally = self.core.tallies.of(&profile.name, profile.provider.name());
+        let tally = self.tally();
         tally.renewal_took(took);
         tally.count_failure(error.code());
         let (kind, reason, duration) = match error.code() {
             code @ ErrorCode::SessionConflict => (EventKind::Conflict, code.name(), silence),
             _ => (EventKind::Failed, cause.name(), took),
         };
-        self.core.report(profile, kind, reason, duration, |event| event.with_error(error));
+        self.core.report((profile, tally), kind, reason, duration, |event| event.with_error(error));
     }
 
     /// A caller gets a valid token that could not be renewed: told once, until a renewal succeeds.
@@ -106,7 +115,7 @@ impl Source {
         }
         let left = published.left(&self.core.clock.now()).unwrap_or(Duration::MAX);
         let kind = EventKind::ServedWhileFailing;
-        self.core.report(&self.profile(), kind, error.code().name(), left, |event| {
+        self.core.report((&self.profile(), self.tally()), kind, error.code().name(), left, |event| {
             event.with_error(error).with_generation(published.generation)
         });
     }

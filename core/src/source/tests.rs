@@ -52,8 +52,8 @@ impl Store for PanicsOnce {
         self.inner.lease(name, owner)
     }
 
-    fn let_go(&self, name: &RecordName, keep: &dyn Fn(&Record) -> bool) -> bool {
-        self.inner.let_go(name, keep)
+    fn let_go(&self, names: &[RecordName], keep: &dyn Fn(&Record) -> bool) -> bool {
+        self.inner.let_go(names, keep)
     }
 
     fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>> {

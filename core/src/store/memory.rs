@@ -21,6 +21,8 @@ pub(crate) struct MemoryStore {
 #[derive(Default)]
 struct Shelf {
     records: HashMap<RecordName, Arc<Record>>,
+    /// So many were of use when it was last looked for those that are not.
+    useful: usize,
     leases: HashMap<RecordName, (Owner, Instant)>,
 }
 
@@ -35,6 +37,17 @@ impl MemoryStore {
     fn with<R>(&self, use_shelf: impl FnOnce(&mut Shelf) -> R) -> R {
         let shelf = self.shelf.get_or_init(Mutex::default);
         use_shelf(&mut shelf.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Shelf {
+    /// Secrets that change leave the records of the old ones behind: once their tokens have ended, those are of no use.
+    fn make_room(&mut self, newest: &Record) {
+        let Some(now) = newest.token.as_ref().map(|token| token.sent_at) else { return };
+        if self.records.len() >= 2 * self.useful.max(64) {
+            self.records.retain(|_, record| record.is_useful(now));
+            self.useful = self.records.len();
+        }
     }
 }
 
@@ -59,6 +72,7 @@ impl Store for MemoryStore {
                 if standing.map_or(0, |standing| standing.generation) != expected {
                     return Swap::Lost(standing.cloned());
                 }
+                shelf.make_room(&record);
                 shelf.records.insert(name.clone(), record);
                 Swap::Stored
             }))
@@ -80,13 +94,16 @@ impl Store for MemoryStore {
         })
     }
 
-    fn let_go(&self, name: &RecordName, keep: &dyn Fn(&Record) -> bool) -> bool {
+    fn let_go(&self, names: &[RecordName], keep: &dyn Fn(&Record) -> bool) -> bool {
         self.with(|shelf| {
-            let goes = shelf.records.get(name).is_none_or(|record| !keep(record));
-            if goes {
-                shelf.records.remove(name);
+            let now = Instant::now();
+            let leased = |name: &RecordName| shelf.leases.get(name).is_some_and(|(_, deadline)| *deadline > now);
+            let stays = |name: &RecordName| leased(name) || shelf.records.get(name).is_some_and(|record| keep(record));
+            if names.iter().any(stays) {
+                return false;
             }
-            goes
+            names.iter().for_each(|name| drop(shelf.records.remove(name)));
+            true
         })
     }
 
