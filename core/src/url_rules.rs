@@ -114,6 +114,15 @@ mod tests {
     }
 
     #[test]
+    fn international_names_are_taken_in_their_ascii_form_and_no_tables_are_linked_for_others() {
+        // fault 4
+        assert_eq!(base("https://xn--bcher-kva.example/").unwrap(), "https://xn--bcher-kva.example");
+        assert!(base("https://bücher.example").is_err());
+        // It would read them with the tables, which Cargo.lock leaves out: see docs/dependencies.md.
+        assert!(Url::parse("https://bücher.example").is_err());
+    }
+
+    #[test]
     fn the_allow_list_takes_hosts_and_nothing_more() {
         assert!(origin("api.example.com").is_ok());
         assert!(origin("https://api.example.com:8443").is_ok());
