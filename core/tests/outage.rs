@@ -148,3 +148,32 @@ fn after_an_outage_the_sources_of_a_process_come_back_one_by_one() {
     let busiest = seconds.iter().max().unwrap();
     assert!(*busiest <= SOURCES / 10, "{busiest} in one second of {seconds:?}");
 }
+
+#[test]
+fn pauses_between_attempts_are_drawn_from_their_upper_half() {
+    // DESIGN.md 4, "Retries": 100, 200 and 400 ms, so that processes that fail together do not come back together.
+    let server = Held::start();
+    let mut pauses: Vec<u128> = (1..=8)
+        .map(|seed| {
+            let testing = format!("clock = \"manual\"\nseed = {seed}");
+            let engine = server.engine(&testing, &["watch", "p"], "mode = \"on_demand\"");
+            let asking = |name: &str| {
+                let source = engine.source(name).unwrap();
+                std::thread::spawn(move || ask(&source).unwrap())
+            };
+            let watch = asking("watch");
+            server.next().gives("watch", 3600);
+            watch.join().unwrap();
+            let call = asking("p");
+            (0..3).for_each(|_| server.next().answers(500, ""));
+            server.next().gives("token", 3600);
+            call.join().unwrap();
+            let left = engine.source("watch").unwrap().cached().unwrap().expires_in().unwrap();
+            (Duration::from_secs(3600) - left).as_millis()
+        })
+        .collect();
+    assert!(pauses.iter().all(|pause| (350..=700).contains(pause)), "{pauses:?}");
+    pauses.sort_unstable();
+    pauses.dedup();
+    assert!(pauses.len() > 4, "{pauses:?}");
+}
