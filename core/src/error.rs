@@ -147,6 +147,12 @@ impl Error {
         self
     }
 
+    /// The same failure as another profile of the same credentials hears of it.
+    pub(crate) fn retold_to(mut self, profile: &str) -> Error {
+        self.0.profile = Some(profile.to_owned());
+        self
+    }
+
     pub(crate) fn with_message(mut self, message: String) -> Error {
         self.0.message = message;
         self

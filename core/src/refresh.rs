@@ -615,6 +615,13 @@ fn forgotten(record: &Record) -> Option<Record> {
     any.then(|| Record { failure: None, takeovers: Vec::new(), conflicts: 0, ..record.clone() })
 }
 
+impl Failure {
+    /// The record said so already: nothing was tried.
+    pub(crate) fn remembered(&self) -> bool {
+        self.remembered.is_some()
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(Refusal { error, verdict }: Refusal) -> Failure {
         Failure { error, verdict, remembered: None }

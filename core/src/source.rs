@@ -32,8 +32,17 @@ use crate::token::Published;
 /// How long callers wait for the renewal of a token that is stale but still valid.
 const STALE_WAIT: Duration = Duration::from_secs(1);
 
+/// So many tokens more a caller is sent for who wakes too late for the one that came: a clock that jumps is no loop.
+const RENEWALS: u32 = 3;
+
 /// What everybody who waits for a renewal gets: the winner's token or its error.
-pub(crate) type Outcome = Result<Arc<Published>>;
+#[derive(Clone)]
+pub(crate) enum Outcome {
+    Token(Arc<Published>),
+    Failed(Error),
+    /// Nothing was tried: the record remembers this failure, and its time is not over. Each waiter decides by the pause.
+    Held(Error),
+}
 pub(crate) type FlightWatch = watch::Receiver<Option<Outcome>>;
 type Locked<'a> = life::Locked<'a, Published, FlightWatch, Pause>;
 
@@ -145,7 +154,7 @@ impl Source {
     }
 
     /// A token that is valid and has `min_remaining` left: from the record, or by a renewal within the limit.
-    pub(crate) async fn token(self: &Arc<Self>, limit: Limit) -> Outcome {
+    pub(crate) async fn token(self: &Arc<Self>, limit: Limit) -> Result<Arc<Published>> {
         let mut renewed = false;
         let mut renewals = 0;
         loop {
@@ -170,24 +179,25 @@ impl Source {
                     let outcome = self.join(flight, &fallback, limit).await;
                     let now = self.core.clock.now();
                     match (outcome, fallback) {
-                        (Some(Ok(fresh)), _) => {
+                        (Some(Outcome::Token(fresh)), _) => {
                             if fresh.valid(&now) && fresh.left(&now).is_none_or(|left| left >= limit.min_remaining) {
                                 fresh.mark_used();
                                 return Ok(fresh);
                             }
                             // One that a sibling obtained some time ago says nothing of what a fresh one is good for.
-                            renewed = fresh.life().is_none_or(|life| life < limit.min_remaining) || renewals > 0;
+                            renewed = fresh.life().is_none_or(|life| life < limit.min_remaining) || renewals >= RENEWALS;
                             renewals += 1;
                         }
                         // While a token is valid no failure of its renewal reaches a caller, unless it was taken back.
                         (outcome, Some(valid)) if valid.valid(&now) && self.is_published(&valid) => {
-                            if let Some(Err(error)) = outcome {
+                            if let Some(Outcome::Failed(error) | Outcome::Held(error)) = outcome {
                                 self.report_serving(&valid, &error);
                             }
                             return Ok(valid);
                         }
                         (None, Some(_)) if limit.until.is_some_and(|until| Instant::now() < until) => {}
-                        (Some(Err(error)), _) => return Err(error),
+                        (Some(Outcome::Held(_)), _) => {}
+                        (Some(Outcome::Failed(error)), _) => return Err(error),
                         (None, _) => return Err(self.too_late(limit)),
                     }
                 }
@@ -204,9 +214,10 @@ impl Source {
         let landed = async {
             match flight.wait_for(Option::is_some).await {
                 Ok(outcome) => outcome.clone().expect("waited for it to be there"),
-                Err(_) if self.is_closed() => Err(Error::closed()),
+                Err(_) if self.is_closed() => Outcome::Failed(Error::closed()),
                 Err(_) => {
-                    Err(Error::new(ErrorCode::Internal, "the renewal ended without a result; please report this"))
+                    let message = "the renewal ended without a result; please report this";
+                    Outcome::Failed(Error::new(ErrorCode::Internal, message))
                 }
             }
         };
@@ -222,7 +233,7 @@ impl Source {
                 let _inside = running.handle.enter();
                 tokio::time::timeout_at(until.into(), landed)
             }
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Some(Outcome::Failed(error)),
         };
         timed.await.ok()
     }

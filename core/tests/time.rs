@@ -1,99 +1,19 @@
 //! Clocks that jump, sleep and stand still, and the order of events in virtual time.
 
+#[path = "support/held.rs"]
+mod held;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use held::Held;
 use qauth_core::{Engine, ErrorCode, TokenOptions, TokenSource};
 use serde_json::json;
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A token server that answers only when it is told to.
-struct Held {
-    url: String,
-    asked: Receiver<Asked>,
-}
-
-struct Asked {
-    path: String,
-    stream: TcpStream,
-}
-
-impl Held {
-    fn start() -> Held {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (sender, asked) = channel();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let sender: Sender<Asked> = sender.clone();
-                std::thread::spawn(move || read(stream).and_then(|asked| sender.send(asked).ok()));
-            }
-        });
-        Held { url, asked }
-    }
-
-    fn next(&self) -> Asked {
-        self.asked.recv_timeout(PATIENCE).expect("a request is under way")
-    }
-
-    fn nothing_more(&self) {
-        assert!(self.asked.try_recv().is_err(), "one request too many");
-    }
-
-    /// One profile for each name, whose token endpoint is its name.
-    fn engine(&self, testing: &str, names: &[&str], keys: &str) -> Engine {
-        let profile = |name: &&str| {
-            format!(
-                "[profiles.{name}]\nprovider = \"oauth2\"\ntoken_endpoint = \"{}/{name}\"\nclient_id = \"c\"\nclient_secret = \"s\"\n{keys}\n",
-                self.url
-            )
-        };
-        let profiles: String = names.iter().map(profile).collect();
-        Engine::from_toml(&format!("[testing]\n{testing}\n{profiles}")).unwrap()
-    }
-}
-
-fn read(stream: TcpStream) -> Option<Asked> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let path = line.split(' ').nth(1)?.trim_start_matches('/').to_owned();
-    let mut length = 0;
-    loop {
-        let mut header = String::new();
-        reader.read_line(&mut header).ok()?;
-        match header.trim_end().split_once(':') {
-            None => break,
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse().ok()?,
-            Some(_) => {}
-        }
-    }
-    reader.read_exact(&mut vec![0; length]).ok()?;
-    Some(Asked { path, stream })
-}
-
-impl Asked {
-    fn answers(mut self, status: u16, body: &str) {
-        let length = body.len();
-        write!(
-            self.stream,
-            "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        )
-        .unwrap();
-    }
-
-    fn gives(self, access_token: &str, expires_in: u64) {
-        let body = json!({"access_token": access_token, "token_type": "Bearer", "expires_in": expires_in});
-        self.answers(200, &body.to_string());
-    }
-}
 
 const MANUAL: &str = "clock = \"manual\"";
 

@@ -96,6 +96,20 @@ test('numbers', async () => {
   await rejects(() => engine.advance(), 'seconds')
 })
 
+test('windows and limits of a profile', async () => {
+  for (const key of ['buffer', 'ahead', 'max_lifetime', 'default_lifetime', 'timeout']) {
+    for (const wrong of [NaN, Infinity, -Infinity, -1, -0.001, 1e300, 5n, true, 'canary', 'nan', [1], {}]) {
+      for (const call of [() => engine.source('quiqup', { [key]: wrong }), () => source.update({ [key]: wrong })]) {
+        assert.throws(call, (error) => {
+          assert.ok(error instanceof qauth.QauthError && ['config', 'invalid_argument'].includes(error.code), String(error))
+          assert.ok(error.message.includes(key) && !error.message.includes('canary'), error.message)
+          return true
+        })
+      }
+    }
+  }
+})
+
 test('signals', async () => {
   for (const wrong of [null, 1, 'canary', {}, new AbortController(), () => {}]) {
     await rejects(() => source.token({ signal: wrong }), 'options.signal')

@@ -249,6 +249,17 @@ test('a function may ask another source', async () => {
   assert.equal((await source.token()).accessToken, 'one-two')
 })
 
+test('a function may remove its source, and close its engine', async () => {
+  for (const end of [(engine) => engine.remove('vault'), (engine) => engine.close()]) {
+    const engine = new Engine()
+    const source = engine.customSource('vault', async () => {
+      await end(engine)
+      return 'canary'
+    })
+    await assert.rejects(source.token({ timeoutMs: 10_000 }), { code: 'closed' })
+  }
+})
+
 test('a signal gives up its own call only', async () => {
   const answer = open()
   const { source, calls } = make(() => answer.promise)

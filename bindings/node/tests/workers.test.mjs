@@ -44,6 +44,45 @@ test('the threads of a process share one login', async () => {
   assert.ok((await sim.tokenRequests('quiqup')) <= 1)
 })
 
+// Worker threads and promises of this one together: some wait to the end, and some give up in each way there is.
+for (const [answer, expected] of [
+  [{ delay_ms: 1500 }, undefined],
+  [{ delay_ms: 1500, status: 401, body: { error: 'invalid_client' } }, 'invalid_client'],
+]) {
+  test(`workers and promises share one answer, whoever gives up: ${expected ?? 'a token'}`, async () => {
+    const source = qauth.source('quiqup')
+    source.invalidate(await source.token())
+    const before = await sim.tokenRequests('quiqup')
+    await sim.post('faults', { vendor: 'quiqup', endpoint: 'token', times: 9, ...answer })
+    const few = (call) => Array.from({ length: 20 }, call)
+    const settled = (calls) => Promise.all(calls.map((call) => call.catch((error) => error)))
+    const controllers = few(() => new AbortController())
+    const patient = [...few(() => source.token()), ...few(() => source.header())]
+    const hurried = settled(few(() => source.token({ timeoutMs: 30 })))
+    const given = settled(controllers.map(({ signal }) => source.token({ signal })))
+    const bounded = settled(few(() => source.token({ signal: AbortSignal.timeout(30) })))
+    const heard = Promise.allSettled(patient)
+    await sim.untilTokenRequests('quiqup', before + 1)
+    controllers.forEach((controller) => controller.abort())
+    const codes = (errors) => [...new Set(errors.map(({ code }) => code))]
+    assert.deepEqual(codes(await hurried), ['timeout'])
+    assert.deepEqual(codes(await given), ['cancelled'])
+    assert.deepEqual(codes(await bounded), ['cancelled'])
+
+    const workers = startAll(6, { calls: 5 })
+    await Promise.all(workers.map(said))
+    const leaving = workers.splice(3)
+    await Promise.all(leaving.map((worker) => worker.terminate()))
+    const results = (await Promise.all(workers.map(said))).flat()
+    for (const { value, reason } of await heard) results.push(value?.accessToken ?? value ?? reason.code)
+    const token = expected ?? (await source.token()).accessToken
+    const bare = results.map((result) => result.replace(/^Bearer /, ''))
+    assert.deepEqual([...new Set(bare)], [token])
+    assert.equal(bare.length, 15 + 40)
+    assert.equal(await sim.tokenRequests('quiqup'), before + 1)
+  })
+}
+
 for (const round of [1, 2, 3]) {
   test(`50 workers are terminated while a token request is under way: ${round}`, async () => {
     await sim.post('faults', { vendor: 'quiqup', endpoint: 'token', delay_ms: 60_000, times: 50 })

@@ -863,6 +863,21 @@ def test_a_function_may_use_another_source_and_the_engine(engine: qauth.Engine) 
 
 
 @KINDS
+def test_a_function_may_remove_its_source(engine: qauth.Engine, kind: type[Counted]) -> None:
+    def plain() -> str:
+        assert engine.remove("p")
+        return TOKEN
+
+    async def awaited() -> str:
+        return plain()
+
+    source = engine.custom_source("p", plain if kind is Counted else awaited)
+    with pytest.raises(qauth.ClosedError):
+        source.token(timeout=10)
+    assert engine.custom_source("p", lambda: TOKEN).token(timeout=10).access_token == TOKEN
+
+
+@KINDS
 def test_a_function_may_close_the_engine(kind: type[Counted]) -> None:
     engine = qauth.Engine()
 

@@ -175,6 +175,23 @@ fn a_function_that_asks_its_own_source_ends_in_a_timeout_and_not_in_a_deadlock()
 }
 
 #[test]
+fn a_function_may_remove_its_source_and_close_its_engine() {
+    // fault 59
+    let ends: [fn(&Engine); 2] = [|engine| assert!(engine.remove("vault")), Engine::close];
+    for end in ends {
+        let engine = engine();
+        let held = engine.clone();
+        let function = move |_: &TokenCall| {
+            end(&held);
+            async { Ok(CustomToken::new("t", None)) }
+        };
+        let source = engine.custom_source("vault", &Map::new(), function).unwrap();
+        assert_eq!(source.token_blocking(within(5_000)).unwrap_err().code(), ErrorCode::Closed);
+        engine.close();
+    }
+}
+
+#[test]
 fn a_function_that_panics_harms_nobody_else() {
     // fault 55
     let engine = engine();

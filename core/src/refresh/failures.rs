@@ -64,8 +64,11 @@ impl Renewal<'_> {
             (false, ErrorCode::SessionConflict) => PauseKind::Refused,
             (false, _) => PauseKind::Transient,
         };
-        let pause = self.paused(left, failure.error.clone(), kind);
-        Some(Failure { error: failure.error.clone(), verdict: Verdict::Final, remembered: Some(pause) })
+        // Who met it may have been another profile of these credentials, some time ago.
+        let error = failure.error.clone().retold_to(&self.profile.name);
+        let error = if failure.last { error } else { error.with_retry_after(Some(left)) };
+        let pause = self.paused(left, error.clone(), kind);
+        Some(Failure { error, verdict: Verdict::Final, remembered: Some(pause) })
     }
 
     /// Counts a takeover of the account's only session; too many in a minute, and qauth steps back instead of fighting.

@@ -38,9 +38,9 @@ impl Source {
         let _turn = self.turn().await;
         let tell = |outcome: Outcome| drop(sender.send_replace(Some(outcome)));
         // Frees the slot, which is ours until a token is published.
-        let fail = |error: Error| {
+        let fail = |failed: Outcome| {
             self.life.lock().fail();
-            tell(Err(error));
+            tell(failed);
         };
         for round in 1.. {
             let start = self.core.clock.now();
@@ -70,7 +70,7 @@ impl Source {
                     let done = poll_fn(|context| Poll::Ready(behind.as_mut().poll(context).is_ready())).await;
                     if fits {
                         self.report_token(&profile, &published, how, cause, self.core.clock.now().since(&start));
-                        tell(Ok(published));
+                        tell(Outcome::Token(published));
                     }
                     if !done {
                         behind.await;
@@ -81,6 +81,7 @@ impl Source {
                 }
                 Err(failure) => {
                     let error = about(failure.error.clone());
+                    let end = if failure.remembered() { Outcome::Held } else { Outcome::Failed };
                     let took = self.core.clock.now().since(&start);
                     let pause = renewal.remember(failure, &error).await;
                     let silence = pause.until.left(&self.core.clock.now());
@@ -89,16 +90,17 @@ impl Source {
                     renewal.finish().await;
                     // A failure of the old secret is nothing to those who came after an update or reset.
                     if fits || round >= ROUNDS {
-                        return fail(error);
+                        return fail(end(error));
                     }
                 }
             }
             if self.is_closed() {
-                return fail(Error::closed());
+                return fail(Outcome::Failed(Error::closed()));
             }
             if round >= ROUNDS {
                 let message = "the token was rejected while it was renewed, again and again";
-                return fail(about(Error::new(ErrorCode::AccessDenied, message).with_retryable(true)));
+                let error = Error::new(ErrorCode::AccessDenied, message).with_retryable(true);
+                return fail(Outcome::Failed(about(error)));
             }
         }
     }

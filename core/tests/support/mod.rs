@@ -105,3 +105,14 @@ impl Bench {
         serde_json::from_slice(&response.body).unwrap_or_default()
     }
 }
+
+/// What a simulator without a bench has counted.
+pub(crate) fn state(url: &str) -> Value {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+    write!(stream, "GET /_sim/state HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap()
+}

@@ -119,18 +119,23 @@ impl Driver {
         }
     }
 
-    /// Keys given in code are options; a secret is pointed to.
+    /// Keys given in code are options; a secret is pointed to, be it one of several.
     fn set(&mut self, overrides: &str) {
-        let overrides: Map<String, Value> = serde_json::from_str(overrides).unwrap_or_default();
+        let mut overrides: Map<String, Value> = serde_json::from_str(overrides).unwrap_or_default();
+        self.point_to_secrets(&mut overrides);
         for (key, value) in overrides {
-            let secret = ["secret", "password", "token", "key"].iter().any(|word| key.contains(word));
-            self.options.push("--set".to_owned());
-            if secret {
-                let name = format!("CONFORMANCE_SET_{}", key.to_ascii_uppercase());
-                self.options.push(format!("{key}=env:{name}"));
-                self.variables.push((name, plain(&value)));
-            } else {
-                self.options.push(format!("{key}:={value}"));
+            self.options.extend(["--set".to_owned(), format!("{key}:={value}")]);
+        }
+    }
+
+    fn point_to_secrets(&mut self, keys: &mut Map<String, Value>) {
+        for (key, value) in keys {
+            if let Value::Array(list) = value {
+                list.iter_mut().filter_map(Value::as_object_mut).for_each(|entry| self.point_to_secrets(entry));
+            } else if ["secret", "password", "token", "key"].iter().any(|word| key.contains(word)) {
+                let name = format!("CONFORMANCE_SET_{}", self.variables.len());
+                self.variables.push((name.clone(), plain(value)));
+                *value = Value::from(format!("env:{name}"));
             }
         }
     }
