@@ -1,9 +1,10 @@
-//! Counters and durations of an engine: kept per profile without a lock, given as a snapshot.
+//! Counters and durations of an engine: kept per profile, counted without a lock, given as a snapshot.
 
 mod prometheus;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -27,9 +28,9 @@ pub(crate) struct Tally {
     skew_ms: AtomicI64,
 }
 
-/// The tallies of an engine, by profile. A child of fork begins with none.
+/// The tallies of an engine, by profile: each source looks its own up once. A child of fork begins with none.
 #[derive(Default)]
-pub(crate) struct Tallies(ForkCell<papaya::HashMap<String, Arc<Tally>>>);
+pub(crate) struct Tallies(ForkCell<Mutex<HashMap<String, Arc<Tally>>>>);
 
 /// A snapshot of an engine's counters (see `Engine::metrics`).
 #[derive(Clone, Debug, PartialEq)]
@@ -138,22 +139,22 @@ impl Tally {
 
 impl Tallies {
     pub(crate) fn of(&self, profile: &str, provider: &str) -> Arc<Tally> {
-        let tallies = self.0.get_or_init(papaya::HashMap::default).pin();
-        if let Some(tally) = tallies.get(profile) {
-            return tally.clone();
+        let mut tallies = lock(self.0.get_or_init(Mutex::default));
+        match tallies.get(profile) {
+            Some(tally) => tally.clone(),
+            None => tallies.entry(profile.to_owned()).insert_entry(Arc::new(Tally::new(provider))).get().clone(),
         }
-        tallies.get_or_insert_with(profile.to_owned(), || Arc::new(Tally::new(provider))).clone()
     }
 
     /// The profile's sources are gone, and its counters with them.
     pub(crate) fn forget(&self, profile: &str) {
         if let Some(tallies) = self.0.get() {
-            tallies.pin().remove(profile);
+            lock(tallies).remove(profile);
         }
     }
 
     pub(crate) fn snapshot(&self, sources: usize, evicted: u64) -> Metrics {
-        let tallies = self.0.get().map(|tallies| tallies.pin());
+        let tallies = self.0.get().map(lock);
         let profiles = tallies.iter().flat_map(|tallies| tallies.iter());
         let mut profiles: Vec<ProfileMetrics> = profiles.map(|(name, tally)| tally.snapshot(name)).collect();
         profiles.sort_unstable_by(|one, other| one.profile.cmp(&other.profile));
@@ -190,6 +191,11 @@ impl Metrics {
     pub fn to_prometheus(&self) -> String {
         prometheus::text(self)
     }
+}
+
+/// No call panics while it holds the lock, so that a poisoned one still holds whole tallies.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn counts(counts: impl Iterator<Item = (&'static str, u32)>) -> Value {

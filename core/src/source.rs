@@ -185,7 +185,8 @@ impl Source {
                                 return Ok(fresh);
                             }
                             // One that a sibling obtained some time ago says nothing of what a fresh one is good for.
-                            renewed = fresh.life().is_none_or(|life| life < limit.min_remaining) || renewals >= RENEWALS;
+                            renewed =
+                                fresh.life().is_none_or(|life| life < limit.min_remaining) || renewals >= RENEWALS;
                             renewals += 1;
                         }
                         // While a token is valid no failure of its renewal reaches a caller, unless it was taken back.
