@@ -25,9 +25,6 @@ fn main() -> ExitCode {
     };
     let sim = Sim::start(SimOptions::default()).expect("the simulator starts");
     let config = config(&sim.url());
-        crowd::cold_starts(&sim.url(), &config);
-        return ExitCode::SUCCESS;
-    }
     for threads in [1, 2] {
         cached(&config, &library, threads);
     }
