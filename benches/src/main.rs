@@ -1,5 +1,6 @@
 //! `make bench`: what a cached and a fetched token cost, as ratios against a floor or a peer of the same run.
 
+mod crowd;
 mod library;
 mod measure;
 mod signing;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         cached(&config, &library, threads);
     }
     fetched(&sim.url(), &config);
+    crowd::cold_starts(&sim.url(), &config);
     signing::proofs(&sim.url());
     if let Some(program) = std::env::args_os().nth(2) {
         first_token(&PathBuf::from(program), &library);
@@ -117,12 +119,7 @@ fn fetched(url: &str, config: &str) {
     let source = engine.source("pricing").expect("the profile is fine");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
-        .with_safe_default_protocol_versions()
-        .expect("ring has the default versions")
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().expect("a client");
+    let client = bare_client();
     let endpoint = format!("{url}/quantaprice/oauth2/token");
     let form = [
         ("grant_type", "client_credentials"),
@@ -160,6 +157,16 @@ fn fetched(url: &str, config: &str) {
         say(&format!("  {:<42} {:>8.1}", subject.name, time / 1000.0));
     }
     say(&format!("  qauth / reqwest                            {:>8.2}x  (at most 1.1)", ns[1] / ns[0]));
+}
+
+/// reqwest without proxies and without the system's roots, since the simulator speaks http.
+fn bare_client() -> reqwest::Client {
+    let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .expect("ring has the default versions")
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().expect("a client")
 }
 
 /// A fresh process: from `dlopen` to the first token over https, certificates verified.

@@ -24,11 +24,6 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     wait(future, None).expect("without a limit there is always a value")
 }
 
-/// The same until `limit`; `None`: it was reached first.
-pub(crate) fn block_on_until<F: Future>(future: F, limit: Instant) -> Option<F::Output> {
-    wait(future, Some(limit))
-}
-
 /// Waits on this thread for a call's result, and asks every so often whether to go on: for languages whose signal handlers
 /// run on the thread that waits. `None`: `go_on` said no, and the call is given up; a renewal under way goes on.
 pub fn block_on_while<F: Future>(future: F, every: Duration, mut go_on: impl FnMut() -> bool) -> Option<F::Output> {

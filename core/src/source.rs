@@ -3,6 +3,7 @@
 mod change;
 mod flight;
 mod keeping;
+mod landing;
 mod report;
 
 use std::sync::Arc;
@@ -10,17 +11,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use tokio::sync::watch;
 
+use self::landing::FlightWatch;
 use self::report::Cause;
 use crate::attach;
-use crate::block::block_on_until;
 use crate::clock::{Clock, Deadline};
 use crate::custom::{Desk, TokenFunction};
 use crate::dpop::DpopKey;
 use crate::error::{Error, ErrorCode, Result};
 use crate::forkcell::ForkCell;
-use crate::life::{self, Flight, Lent, Life};
+use crate::life::{self, Lent, Life};
 use crate::metrics::Tally;
 use crate::profile::{Narrowing, Profile};
 use crate::random::random_hex;
@@ -43,7 +43,6 @@ pub(crate) enum Outcome {
     /// Nothing was tried: the record remembers this failure, and its time is not over. Each waiter decides by the pause.
     Held(Error),
 }
-pub(crate) type FlightWatch = watch::Receiver<Option<Outcome>>;
 type Locked<'a> = life::Locked<'a, Published, FlightWatch, Pause>;
 
 /// The live object of one profile.
@@ -212,21 +211,20 @@ impl Source {
         if fallback.is_some() {
             until = until.min(Instant::now() + STALE_WAIT);
         }
-        let landed = async {
-            match flight.wait_for(Option::is_some).await {
-                Ok(outcome) => outcome.clone().expect("waited for it to be there"),
-                Err(_) if self.is_closed() => Outcome::Failed(Error::closed()),
-                Err(_) => {
-                    let message = "the renewal ended without a result; please report this";
-                    Outcome::Failed(Error::new(ErrorCode::Internal, message))
-                }
+        let told = |outcome: Option<Outcome>| match outcome {
+            Some(outcome) => outcome,
+            None if self.is_closed() => Outcome::Failed(Error::closed()),
+            None => {
+                let message = "the renewal ended without a result; please report this";
+                Outcome::Failed(Error::new(ErrorCode::Internal, message))
             }
         };
+        if limit.blocking && !self.core.clock.is_driven_here() {
+            return flight.landed_blocking(until).map(told);
+        }
+        let landed = async { told(flight.landed().await) };
         if self.core.clock.is_driven_here() {
             return self.core.clock.within(virtual_left(until), landed).await;
-        }
-        if limit.blocking {
-            return block_on_until(landed, until);
         }
         let timed = match self.core.running() {
             // The timer is the engine's own, so that any executor, or none, can wait here.
@@ -398,12 +396,6 @@ fn virtual_left(until: Instant) -> Duration {
 impl Lent for Published {
     fn generation(&self) -> u64 {
         self.generation
-    }
-}
-
-impl Flight for FlightWatch {
-    fn alive(&self) -> bool {
-        self.has_changed().is_ok()
     }
 }
 

@@ -1,10 +1,13 @@
 // What a token costs in node, as ratios within one run; run.sh installs what is measured in QAUTH_NODE_APP.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, readdirSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import { gzipSync } from 'node:zlib'
 
 const app = process.env.QAUTH_NODE_APP
@@ -189,32 +192,82 @@ async function cached() {
   table('cached', rows, ['', 'ns', 'to a call', 'to an await'])
 }
 
+/** The same without the line for those who come while a login is under way: as one finds it. */
+function makeNaive() {
+  let token
+  let ends = 0
+  return async () => {
+    if (Date.now() < ends) return token
+    const { answer } = await login()
+    token = answer.access_token
+    ends = Date.now() + (answer.expires_in - 60) * 1000
+    return token
+  }
+}
+
+const CALLERS = 1000
+const ROUNDS = 9
+
+/** Milliseconds from before the first call until the last promise is settled. */
+async function together(get, callers) {
+  const began = performance.now()
+  await Promise.all(Array.from({ length: callers }, () => get()))
+  return performance.now() - began
+}
+
+async function counted(rounds, run) {
+  const took = []
+  const before = await requests()
+  for (let round = 0; round < rounds; round++) took.push(await run())
+  return [((await requests()) - before) / rounds, median(took).toFixed(1)]
+}
+
 async function cold() {
   await control('settings', { vendor: 'quantaprice', delay_ms: 50 })
-  const rows = []
-  for (const [name, make] of Object.entries({
-    qauth: () => {
-      const source = makeSource()
-      return async () => (await source.token()).accessToken
-    },
-    'hand-written cache': makeHandWritten,
-    'simple-oauth2': makeSimpleOauth2,
-    '@azure/msal-node': makeMsal,
-  })) {
-    const runs = []
-    let count
-    for (let round = 0; round < 3; round++) {
-      const get = make()
-      const before = await requests()
-      const began = performance.now()
-      await Promise.all(Array.from({ length: 1000 }, () => get()))
-      runs.push(performance.now() - began)
-      count = (await requests()) - before
-    }
-    rows.push([name, count, median(runs).toFixed(0)])
+  const subjects = {
+    'floor: setTimeout of 50 ms': [ROUNDS, () => () => sleep(50)],
+    qauth: [ROUNDS, () => ((source) => () => source.token())(makeSource())],
+    'hand-written cache': [ROUNDS, makeHandWritten],
+    'hand-written, without single flight': [1, makeNaive],
+    'simple-oauth2': [1, makeSimpleOauth2],
+    '@azure/msal-node': [1, makeMsal],
   }
+  const rows = []
+  for (const [name, [rounds, make]] of Object.entries(subjects))
+    rows.push([name, ...(await counted(rounds, () => together(make(), CALLERS)))])
+  rows.push(['qauth: main thread and two workers', ...(await counted(1, await makeThreads()))])
   await control('settings', { vendor: 'quantaprice', delay_ms: 0 })
-  table('1,000 promises at once, nothing cached, an endpoint of 50 ms', rows, ['', 'requests', 'ms'])
+  table(`${CALLERS} promises at once, an endpoint of 50 ms, until the last is settled`, rows, ['', 'requests', 'ms'])
+}
+
+/** A third of the callers each, on the source that all threads of the process share. It is cold once. */
+async function makeThreads() {
+  const folder = mkdtempSync(join(tmpdir(), 'qauth-bench-'))
+  const profile = { provider: 'quantaprice', base_url: `${url}/quantaprice`, ...CLIENT }
+  process.env.QAUTH_CONFIG = join(folder, 'qauth.json')
+  writeFileSync(process.env.QAUTH_CONFIG, JSON.stringify({ profiles: { shared: profile } }), { mode: 0o600 })
+  const share = Math.round(CALLERS / 3)
+  const program = `
+    const { parentPort, workerData } = require('node:worker_threads')
+    const qauth = require(workerData.qauth)
+    const source = qauth.source('shared')
+    parentPort.on('message', async () => {
+      await Promise.all(Array.from({ length: workerData.share }, () => source.token()))
+      parentPort.postMessage('through')
+    })
+    parentPort.postMessage('ready')`
+  const workerData = { qauth: fromApp.resolve('qauth'), share }
+  const workers = [1, 2].map(() => new Worker(program, { eval: true, workerData }))
+  await Promise.all(workers.map((worker) => once(worker, 'message')))
+  for (const worker of workers) worker.unref()
+  const source = qauth.source('shared')
+  return async () => {
+    const began = performance.now()
+    const through = workers.map((worker) => once(worker, 'message'))
+    for (const worker of workers) worker.postMessage('go')
+    await Promise.all([together(() => source.token(), CALLERS - 2 * share), ...through])
+    return performance.now() - began
+  }
 }
 
 function loading() {

@@ -6,10 +6,9 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
+use super::landing::{FlightWatch, Teller, landing};
 use super::report::Cause;
-use super::{FlightWatch, Locked, Outcome, Source};
+use super::{Locked, Outcome, Source};
 use crate::error::{Error, ErrorCode, Result};
 use crate::events::EventKind;
 use crate::profile::{Mode, Profile};
@@ -26,17 +25,17 @@ impl Source {
     pub(super) fn flight(self: &Arc<Self>, state: &mut Locked<'_>, cause: Cause) -> Result<FlightWatch> {
         state.fly(|| {
             let running = self.core.running()?;
-            let (sender, flight) = watch::channel(None);
-            running.handle.spawn(self.core.clock.counted(self.clone().renew(sender, cause)));
+            let (teller, flight) = landing();
+            running.handle.spawn(self.core.clock.counted(self.clone().renew(teller, cause)));
             Ok(flight)
         })
     }
 
-    /// One flight. A panic in it drops the sender, which wakes the waiters and frees the slot (fault 55).
-    async fn renew(self: Arc<Self>, sender: watch::Sender<Option<Outcome>>, cause: Cause) {
+    /// One flight. A panic in it drops the teller, which wakes the waiters and frees the slot (fault 55).
+    async fn renew(self: Arc<Self>, teller: Teller, cause: Cause) {
         // The renewal before tells its waiters first and then writes and gives its lease back: to its very end it is alone.
         let _turn = self.turn().await;
-        let tell = |outcome: Outcome| drop(sender.send_replace(Some(outcome)));
+        let tell = |outcome: Outcome| teller.tell(outcome);
         // Frees the slot, which is ours until a token is published.
         let fail = |failed: Outcome| {
             self.life.lock().fail();
