@@ -509,28 +509,6 @@ mod tests {
     }
 
     #[test]
-    fn who_ends_a_function_lets_go_of_it_while_events_are_told() {
-        let events = Arc::new(Events::default());
-        let queue = CompletionQueue::with_waker(|| {});
-        let stop = Arc::new(AtomicBool::new(false));
-        let (telling, told) = (events.clone(), stop.clone());
-        let teller = std::thread::spawn(move || {
-            while !told.load(Ordering::Relaxed) {
-                telling.tell(event(1));
-            }
-        });
-        for _ in 0..2000 {
-            let held = Arc::new(());
-            let inner = held.clone();
-            events.subscribe(&queue, move |_| drop(inner.clone())).end();
-            assert_eq!(Arc::strong_count(&held), 1);
-            queue.run(Duration::ZERO);
-        }
-        stop.store(true, Ordering::Relaxed);
-        teller.join().unwrap();
-    }
-
-    #[test]
     fn a_function_may_end_itself() {
         // fault 59
         let events = Events::default();
