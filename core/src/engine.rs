@@ -31,7 +31,7 @@ use crate::token_source::TokenSource;
 pub struct Engine(Arc<Inner>);
 
 struct Inner {
-    config: Config,
+    config: Arc<Config>,
     registry: Arc<Registry>,
 }
 
@@ -108,9 +108,9 @@ impl Engine {
     }
 
     fn from_config(config: Config) -> Result<Engine> {
-        let store = Box::new(MemoryStore::new()?);
+        let (config, store) = (Arc::new(config), Box::new(MemoryStore::new()?));
         let core = Core::new(config.clock.clone(), store, config.transport.clone(), config.max_answer)?;
-        let registry = Registry::new(core, config.profiles.clone(), config.keeping);
+        let registry = Registry::new(core, config.clone());
         Ok(Engine(Arc::new(Inner { config, registry })))
     }
 

@@ -262,7 +262,8 @@ impl TokenSource {
             let saving = Saving::prepare(&registry, &source.profile(), &operation, &name).await?;
             // A secret that is shown once is on its way.
             let _critical = source.core.running()?.critical();
-            saving.finish(call::call(&source, &operation, &parameters, None, limit).await?).await
+            let result = call::call(&source, &operation, &parameters, None, limit).await?;
+            saving.finish(&source.profile(), result).await
         };
         self.about(self.source.core.to_the_end(work).await)
     }

@@ -156,6 +156,18 @@ fn what_a_profile_hands_on_is_the_vendors_place_and_no_credential() {
 }
 
 #[test]
+fn what_came_of_the_environment_is_written_down() {
+    let server = Script::start();
+    server.answers("/qauth-core/clients?desk=d", [(201, json!({"id": "i", "key": "k"}))]);
+    let folder = vendor(&server, "");
+    let config =
+        folder.read("qauth.toml").replace("realm = { default = \"r\" }", "realm = { env = \"CARGO_PKG_NAME\" }");
+    std::fs::write(folder.path("qauth.toml"), config).unwrap();
+    create(&maker(&folder.engine(), || {}), "batch").unwrap();
+    assert!(folder.read("profiles.d/batch.toml").contains("realm = \"qauth-core\"\n"));
+}
+
+#[test]
 fn a_provider_that_was_given_as_a_table_is_written_as_one() {
     let server = Script::start();
     server.answers("/clients", [(201, json!({"key": "canary-key"}))]);
@@ -204,6 +216,9 @@ fn what_could_not_be_saved_is_refused_before_anything_is_sent() {
         .unwrap();
     for name in ["maker", "taken", "link", "in_code"] {
         refused(&engine, name, InvalidArgument, "is a profile already");
+    }
+    for name in ["vendor", "quiqup"] {
+        refused(&engine, name, InvalidArgument, "is a provider");
     }
     refused(&Engine::from_toml(&folder.read("qauth.toml")).unwrap(), "new", Config, "no configuration file");
     let here = Discovery { named: None, working_directory: Some(folder.0.path().into()), folder: None };
