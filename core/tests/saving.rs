@@ -107,7 +107,7 @@ fn the_new_profile_is_a_file_for_its_owner_alone_and_works_at_once() {
     assert_eq!(
         folder.read("profiles.d/batch.toml"),
         format!(
-            "# Made by create_client of profile console.\nprovider = \"qpay\"\ngrant = \"client_credentials\"\nbase_url = \"{}/qpay\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n",
+            "# Made by create_client of profile console.\nprovider = \"qpay\"\ngrant = \"client_credentials\"\nbase_url = \"{}/qpay\"\nrealm = \"qpay\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n",
             sim.url(),
             member("client_id"),
             member("client_secret")
