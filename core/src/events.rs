@@ -130,7 +130,7 @@ impl Event {
 
     /// Why: for what comes of a renewal, what set it off (`first_use`, `ahead`, `stale`, `expired`, `min_remaining`,
     /// `rejected`); for `served_while_failing` and `conflict` the error's code; for `skew`, `server_ahead` or `server_behind`; for
-    /// `evicted`, `unused`; for `switched`, `refused`.
+    /// `invalidated`, `rejected`; for `evicted`, `unused`; for `switched`, `refused`.
     pub fn reason(&self) -> &str {
         self.reason
     }
