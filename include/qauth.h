@@ -270,8 +270,9 @@ typedef struct {
 typedef int32_t qauth_kind;
 
 /**
- * Hears of an event, which is borrowed until it returns. Runs inside qauth_queue_run. It may call any function of this library,
- * and free its own subscription; no exception may leave it, nor longjmp.
+ * Hears of an event, which is borrowed until it returns. Runs inside qauth_queue_run, on the thread that called that: where
+ * several threads run one queue, on several at once and in any order; where it runs the queue itself, once more inside itself.
+ * It may call any function of this library, and free its own subscription; no exception may leave it, nor longjmp.
  */
 typedef void (*qauth_event_callback)(void *user_data, const qauth_event *event);
 
@@ -652,8 +653,8 @@ qauth_code qauth_engine_step_wall_clock(qauth_engine *engine,
                                         qauth_error **error_out);
 
 /**
- * The names of the configuration's profiles, in its order, as a JSON array. On QAUTH_OK *json_out is the caller's; free it
- * once with qauth_string_free. Any thread; does not block. Since 0.1.0.
+ * The names of the configuration's profiles, in its order, and of those that have come into profiles.d since, as a JSON array.
+ * On QAUTH_OK *json_out is the caller's; free it once with qauth_string_free. Any thread; reads that folder. Since 0.1.0.
  */
 qauth_code qauth_engine_profiles_json(const qauth_engine *engine,
                                       qauth_string **json_out,
@@ -1044,8 +1045,8 @@ qauth_code qauth_queue_run(const qauth_queue *queue,
 
 /**
  * Frees a queue. Callbacks that have not run get QAUTH_CANCELLED now, on this thread; the renewals that they waited for go on.
- * Subscriptions to it end: what waits is not told. NULL does nothing. Any thread, also in a callback; does not block.
- * Since 0.1.0.
+ * Subscriptions to it end: what waits is not told. NULL does nothing. In a child of fork it only frees the child's copy of the
+ * handle: no callback runs there, and the descriptor stays open. Any thread, also in a callback; does not block. Since 0.1.0.
  */
 void qauth_queue_free(qauth_queue *queue);
 
@@ -1246,7 +1247,8 @@ const char *qauth_event_provider(const qauth_event *event);
 /**
  * Why: for what comes of a renewal, what set it off ("first_use", "ahead", "stale", "expired", "min_remaining", "rejected");
  * for QAUTH_EVENT_SERVED_WHILE_FAILING and QAUTH_EVENT_CONFLICT the error's code; for QAUTH_EVENT_SKEW "server_ahead" or
- * "server_behind"; else empty. Borrowed from the event; NULL for NULL. Any thread; does not block. Since 0.1.0.
+ * "server_behind"; for QAUTH_EVENT_INVALIDATED "rejected", for QAUTH_EVENT_EVICTED "unused", for QAUTH_EVENT_SWITCHED
+ * "refused". Borrowed from the event; NULL for NULL. Any thread; does not block. Since 0.1.0.
  */
 const char *qauth_event_reason(const qauth_event *event);
 
@@ -1283,8 +1285,8 @@ uint64_t qauth_event_lost(const qauth_event *event);
 const qauth_error *qauth_event_error(const qauth_event *event);
 
 /**
- * Counters and durations as they are now, as a JSON object: "sources" (how many the engine holds) and "profiles", by name
- * those that had something to count, each with "provider", "events" and "failures" (how often, by the kind's or the code's
+ * Counters and durations as they are now, as a JSON object: "sources" (how many the engine holds), "evicted" (how many
+ * it has let go of, since nobody used them) and "profiles", by name those that had something to count, each with "provider", "events" and "failures" (how often, by the kind's or the code's
  * word), "requests" for tokens, "renewals", "renewal_seconds" (all together), "expires_at" (of the last token, in seconds
  * since 1970, or null) and "clock_skew" (seconds). A profile that was removed counts anew, and so does a child of fork. On
  * QAUTH_OK *json_out is the caller's; free it once with qauth_string_free. Any thread; does not block. Since 0.1.0.

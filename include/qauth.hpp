@@ -921,10 +921,13 @@ private:
     const qauth_event *event_;
 };
 
-/// Hears of an event, inside Queue::run; what it throws comes out of there.
+/// Hears of an event, inside Queue::run and on its thread; what it throws comes out of there. Where several threads run one queue,
+/// it runs on several at once and in any order; where it runs the queue itself, once more inside itself.
 using EventCallback = std::function<void(const Event &)>;
 
-/// A callback that hears of events, until this is destroyed; also in the callback itself, which is destroyed after its return.
+/// A callback that hears of events, until this is destroyed; also in the callback itself, which is destroyed after its return. One
+/// that runs on another thread at this moment is not waited for: what it refers to (a captured `this`) must live until it has
+/// returned.
 class [[nodiscard]] Subscription {
 public:
     explicit Subscription(qauth_subscription *owned) noexcept : handle_(owned) {}
@@ -1054,7 +1057,7 @@ public:
         }));
     }
 
-    /// The profiles' names as a JSON array.
+    /// The profiles' names as a JSON array, with those that have come into profiles.d since; reads that folder.
     std::string profiles_json() const {
         return detail::text(detail::make<qauth_string>([&](auto **json, auto **error) {
             return qauth_engine_profiles_json(handle_.get(), json, error);

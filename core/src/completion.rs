@@ -125,6 +125,11 @@ impl WeakQueue {
     pub(crate) fn upgrade(&self) -> Option<CompletionQueue> {
         self.0.upgrade().map(CompletionQueue)
     }
+
+    /// Nobody has it any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
 }
 
 fn drain(ready: &OwnedFd) {

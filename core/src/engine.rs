@@ -31,7 +31,7 @@ use crate::token_source::TokenSource;
 pub struct Engine(Arc<Inner>);
 
 struct Inner {
-    config: Config,
+    config: Arc<Config>,
     registry: Arc<Registry>,
 }
 
@@ -108,9 +108,9 @@ impl Engine {
     }
 
     fn from_config(config: Config) -> Result<Engine> {
-        let store = Box::new(MemoryStore::new()?);
+        let (config, store) = (Arc::new(config), Box::new(MemoryStore::new()?));
         let core = Core::new(config.clock.clone(), store, config.transport.clone(), config.max_answer)?;
-        let registry = Registry::new(core, config.profiles.clone(), config.keeping);
+        let registry = Registry::new(core, config.clone());
         Ok(Engine(Arc::new(Inner { config, registry })))
     }
 
@@ -283,6 +283,9 @@ impl Engine {
     /// Hears of what happens to tokens: `handler` runs on the host's thread that runs `queue`, with no lock held, and may use
     /// this engine. Up to 1,000 events wait; more are dropped, and the next one says how many. It ends with the queue, but not
     /// with the engine: what waits is told. In a child of fork it hears nothing.
+    ///
+    /// [`Subscription::end`] lets go of `handler` on the caller's thread. Where only the queue goes, that may happen later and
+    /// on a thread of the engine: end it where it matters what `handler` does when it is dropped.
     pub fn on_event(&self, queue: &CompletionQueue, handler: impl Fn(&Event) + Send + Sync + 'static) -> Subscription {
         self.0.registry.core.events.subscribe(queue, handler)
     }

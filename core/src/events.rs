@@ -130,7 +130,7 @@ impl Event {
 
     /// Why: for what comes of a renewal, what set it off (`first_use`, `ahead`, `stale`, `expired`, `min_remaining`,
     /// `rejected`); for `served_while_failing` and `conflict` the error's code; for `skew`, `server_ahead` or `server_behind`; for
-    /// `evicted`, `unused`; for `switched`, `refused`.
+    /// `invalidated`, `rejected`; for `evicted`, `unused`; for `switched`, `refused`.
     pub fn reason(&self) -> &str {
         self.reason
     }
@@ -283,7 +283,7 @@ impl Subscription {
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Subscription(ended: {})", self.0.handler().is_none())
+        write!(f, "Subscription(ended: {})", self.0.ended())
     }
 }
 
@@ -292,9 +292,10 @@ impl Listener {
         self.handler.get().and_then(|handler| lock(handler).clone())
     }
 
-    /// `None` once it has ended, by itself or with its queue.
-    fn queue(&self) -> Option<CompletionQueue> {
-        self.handler().and_then(|_| self.queue.upgrade())
+    /// By itself or with its queue. The function is not taken on loan for this: whoever ends it meanwhile is the one who lets
+    /// go of it.
+    fn ended(&self) -> bool {
+        self.handler.get().is_none_or(|handler| lock(handler).is_none()) || self.queue.is_gone()
     }
 }
 
@@ -323,7 +324,9 @@ impl Events {
             lost: AtomicU64::new(0),
         });
         listener.handler.get_or_init(|| Mutex::new(Some(Arc::new(handler))));
-        lock(self.listeners.get_or_init(Mutex::default)).push(listener.clone());
+        let listeners = self.listeners.get_or_init(Mutex::default);
+        forget_ended(listeners);
+        lock(listeners).push(listener.clone());
         Subscription(listener)
     }
 
@@ -335,9 +338,10 @@ impl Events {
         }
         let Some(listeners) = self.listeners.get() else { return };
         let known = lock(listeners).clone();
+        let mut ended = false;
         for listener in known {
-            let Some(queue) = listener.queue() else {
-                lock(listeners).retain(|other| !Arc::ptr_eq(other, &listener));
+            let Some(queue) = listener.queue.upgrade().filter(|_| !listener.ended()) else {
+                ended = true;
                 continue;
             };
             if listener.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
@@ -353,7 +357,19 @@ impl Events {
                 }
             });
         }
+        if ended {
+            forget_ended(listeners);
+        }
     }
+}
+
+/// Lets go of them with no lock held: what a function holds may use the engine at its end.
+fn forget_ended(listeners: &Mutex<Vec<Arc<Listener>>>) {
+    let mut known = lock(listeners);
+    let (ended, others) = std::mem::take(&mut *known).into_iter().partition(|listener| listener.ended());
+    *known = others;
+    drop(known);
+    drop::<Vec<_>>(ended);
 }
 
 fn trace(event: &Event) {
@@ -475,6 +491,21 @@ mod tests {
         events.tell(event(3));
         assert_eq!(Arc::strong_count(&held), 1);
         assert!(lock(events.listeners.get().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn functions_that_have_ended_do_not_pile_up() {
+        let events = Events::default();
+        let queue = CompletionQueue::new().unwrap();
+        let known = || lock(events.listeners.get().unwrap()).len();
+        // Without any event on the way.
+        (0..100).for_each(|_| events.subscribe(&queue, |_| {}).end());
+        assert_eq!(known(), 1);
+        let others = [(); 100].map(|()| events.subscribe(&queue, |_| {}));
+        assert_eq!(known(), 100);
+        others[1..].iter().for_each(Subscription::end);
+        events.tell(event(1));
+        assert_eq!((known(), queue.run(Duration::ZERO)), (1, 1));
     }
 
     #[test]

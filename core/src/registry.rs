@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use ring::digest;
 use serde_json::{Map, Value};
 
-use crate::config::{Keeping, Profiles};
+use crate::config::{Config, Keeping};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::profile::{Narrowing, Profile};
@@ -18,7 +18,7 @@ use crate::source::Source;
 /// The core, the profiles that sources are made of, and the sources. Who finds a source in the map takes no lock.
 pub(crate) struct Registry {
     pub(crate) core: Arc<Core>,
-    pub(crate) profiles: Arc<Profiles>,
+    pub(crate) config: Arc<Config>,
     sources: papaya::HashMap<SourceKey, Arc<Source>>,
     keeping: Keeping,
     /// Beyond this many it is looked for some to let go of.
@@ -55,10 +55,11 @@ impl SourceKey {
 }
 
 impl Registry {
-    pub(crate) fn new(core: Core, profiles: Arc<Profiles>, keeping: Keeping) -> Arc<Registry> {
+    pub(crate) fn new(core: Core, config: Arc<Config>) -> Arc<Registry> {
+        let keeping = config.keeping;
         let registry = Arc::new(Registry {
             core: Arc::new(core),
-            profiles,
+            config,
             sources: papaya::HashMap::new(),
             keeping,
             look_at: AtomicUsize::new(keeping.max),

@@ -4,23 +4,23 @@ use std::io;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::call::{self, CallResult};
 use crate::config::{check_multiline, check_profile_name, check_text, literal};
 use crate::error::{Error, ErrorCode, Result};
 use crate::private_file;
 use crate::profile::Profile;
-use crate::provider::{Pointer, Provider};
+use crate::provider::{GrantKind, Pointer, Provider};
 use crate::registry::Registry;
 
-/// A profile that lacks nothing but what the answer brings.
+/// A profile that is to be made.
 pub(crate) struct Saving {
     name: String,
     file: PathBuf,
     /// Whose operation has made it, for those who read the file.
     origin: String,
-    table: Map<String, Value>,
+    grant: GrantKind,
     provider: Provider,
     /// The keys that are missing, and where the answer has them.
     fields: IndexMap<String, Pointer>,
@@ -40,12 +40,17 @@ impl Saving {
         };
         check_profile_name(name).map_err(|error| Error::invalid_argument(format!("save_as: {}", error.message())))?;
         let taken = || Error::invalid_argument(format!("save_as: {name} is a profile already; choose another name"));
-        if registry.profiles.get(name)?.is_some() || registry.has(name) {
+        let config = &registry.config;
+        if config.profiles.get(name)?.is_some() || registry.has(name) {
             return Err(taken());
         }
-        let file = registry.profiles.new_file(name)?;
-        let table = profile.handed_on(saves.grant)?;
-        toml::to_string(&table).map_err(|_| {
+        if config.providers.contains_key(name) || Provider::built_in(name).is_ok() {
+            let message =
+                format!("save_as: {name} is a provider, whose name would mean the profile; choose another name");
+            return Err(Error::invalid_argument(message));
+        }
+        let file = config.profiles.new_file(name)?;
+        toml::to_string(&profile.handed_on(saves.grant)?).map_err(|_| {
             Error::config("save_as: the provider that was given in code cannot be written as TOML; name it or its file")
         })?;
         on_disk(file.clone(), |file| private_file::check_create(&file)).await.map_err(|error| match error.kind() {
@@ -58,24 +63,26 @@ impl Saving {
             name: name.to_owned(),
             file,
             origin: format!("{operation} of profile {}", profile.name),
-            table,
+            grant: saves.grant,
             provider: profile.provider.clone(),
             fields: saves.fields.clone(),
         })
     }
 
-    /// Writes the profile. Whatever happens, the answer is not lost: it is the result, or goes with the error.
-    pub(crate) async fn finish(self, result: CallResult) -> Result<CallResult> {
-        match self.write(result.value()).await {
+    /// Writes the profile, at the place of the one whose credentials have brought the answer. Whatever happens, the answer is
+    /// not lost: it is the result, or goes with the error.
+    pub(crate) async fn finish(self, profile: &Profile, result: CallResult) -> Result<CallResult> {
+        match self.write(profile, result.value()).await {
             Ok(()) => Ok(result),
             Err(error) => Err(error.with_answer(result.into_value())),
         }
     }
 
-    async fn write(mut self, answer: &Value) -> Result<()> {
+    async fn write(self, profile: &Profile, answer: &Value) -> Result<()> {
+        let mut table = profile.handed_on(self.grant)?;
         for (key, at) in &self.fields {
             let value = self.value(key, at, answer)?;
-            self.table.insert(key.clone(), Value::from(literal(&value)));
+            table.insert(key.clone(), Value::from(literal(&value)));
         }
         let (name, file) = (&self.name, self.file.display().to_string());
         let unwritten = |why: &str| {
@@ -83,7 +90,7 @@ impl Saving {
                 format!("profile {name} could not be written to {file} ({why}); the answer comes with this error");
             Error::new(ErrorCode::Store, message)
         };
-        let table = toml::to_string(&self.table).map_err(|_| unwritten("no TOML can say it"))?;
+        let table = toml::to_string(&table).map_err(|_| unwritten("no TOML can say it"))?;
         let text = format!("# Made by {}.\n{table}", self.origin);
         let written = on_disk(self.file.clone(), move |file| private_file::create(&file, &text)).await;
         written.map_err(|error| unwritten(&error.kind().to_string()))?;

@@ -238,7 +238,7 @@ impl TokenSource {
     /// # Errors
     /// As [`TokenSource::request`]; statuses that are no success are errors too: `access_denied`, `invalid_argument`,
     /// `rate_limited`, `server_error`. With [`CallOptions::save_as`], before anything is sent: `invalid_argument` for a
-    /// name that is taken or none, and for an operation that makes no client; `config` where the engine is of no file;
+    /// name that is taken (by a provider too) or none, and for an operation that makes no client; `config` where the engine is of no file;
     /// `store` where the profile's could not be written. After it: `store` and `protocol`, with [`Error::answer`].
     pub async fn call(
         &self,
@@ -262,7 +262,8 @@ impl TokenSource {
             let saving = Saving::prepare(&registry, &source.profile(), &operation, &name).await?;
             // A secret that is shown once is on its way.
             let _critical = source.core.running()?.critical();
-            saving.finish(call::call(&source, &operation, &parameters, None, limit).await?).await
+            let result = call::call(&source, &operation, &parameters, None, limit).await?;
+            saving.finish(&source.profile(), result).await
         };
         self.about(self.source.core.to_the_end(work).await)
     }

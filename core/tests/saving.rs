@@ -107,7 +107,7 @@ fn the_new_profile_is_a_file_for_its_owner_alone_and_works_at_once() {
     assert_eq!(
         folder.read("profiles.d/batch.toml"),
         format!(
-            "# Made by create_client of profile console.\nprovider = \"qpay\"\ngrant = \"client_credentials\"\nbase_url = \"{}/qpay\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n",
+            "# Made by create_client of profile console.\nprovider = \"qpay\"\ngrant = \"client_credentials\"\nbase_url = \"{}/qpay\"\nrealm = \"qpay\"\nclient_id = \"{}\"\nclient_secret = \"{}\"\n",
             sim.url(),
             member("client_id"),
             member("client_secret")
@@ -153,6 +153,18 @@ fn what_a_profile_hands_on_is_the_vendors_place_and_no_credential() {
     engine.source("batch").unwrap().token_blocking(TokenOptions::default()).unwrap();
     let asked = server.asked("/test/blue/token");
     assert_eq!((asked[0]["id"].as_str(), asked[0]["key"].as_str()), ("7", "env:HOME"));
+}
+
+#[test]
+fn what_came_of_the_environment_is_written_down() {
+    let server = Script::start();
+    server.answers("/qauth-core/clients?desk=d", [(201, json!({"id": "i", "key": "k"}))]);
+    let folder = vendor(&server, "");
+    let config =
+        folder.read("qauth.toml").replace("realm = { default = \"r\" }", "realm = { env = \"CARGO_PKG_NAME\" }");
+    std::fs::write(folder.path("qauth.toml"), config).unwrap();
+    create(&maker(&folder.engine(), || {}), "batch").unwrap();
+    assert!(folder.read("profiles.d/batch.toml").contains("realm = \"qauth-core\"\n"));
 }
 
 #[test]
@@ -204,6 +216,9 @@ fn what_could_not_be_saved_is_refused_before_anything_is_sent() {
         .unwrap();
     for name in ["maker", "taken", "link", "in_code"] {
         refused(&engine, name, InvalidArgument, "is a profile already");
+    }
+    for name in ["vendor", "quiqup"] {
+        refused(&engine, name, InvalidArgument, "is a provider");
     }
     refused(&Engine::from_toml(&folder.read("qauth.toml")).unwrap(), "new", Config, "no configuration file");
     let here = Discovery { named: None, working_directory: Some(folder.0.path().into()), folder: None };

@@ -186,8 +186,8 @@ pub unsafe extern "C" fn qauth_engine_step_wall_clock(
     guard(error_out, || Ok(handle::borrow(engine, "engine")?.step_wall_clock(seconds)?))
 }
 
-/// The names of the configuration's profiles, in its order, as a JSON array. On QAUTH_OK *json_out is the caller's; free it
-/// once with qauth_string_free. Any thread; does not block. Since 0.1.0.
+/// The names of the configuration's profiles, in its order, and of those that have come into profiles.d since, as a JSON array.
+/// On QAUTH_OK *json_out is the caller's; free it once with qauth_string_free. Any thread; reads that folder. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_engine_profiles_json(
     engine: *const qauth_engine,

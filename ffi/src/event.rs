@@ -66,8 +66,9 @@ handle! {
     qauth_subscription(Hearing) = b"qaSubscr";
 }
 
-/// Hears of an event, which is borrowed until it returns. Runs inside qauth_queue_run. It may call any function of this library,
-/// and free its own subscription; no exception may leave it, nor longjmp.
+/// Hears of an event, which is borrowed until it returns. Runs inside qauth_queue_run, on the thread that called that: where
+/// several threads run one queue, on several at once and in any order; where it runs the queue itself, once more inside itself.
+/// It may call any function of this library, and free its own subscription; no exception may leave it, nor longjmp.
 pub type qauth_event_callback = Option<unsafe extern "C" fn(user_data: *mut c_void, event: *const qauth_event)>;
 
 /// An event as C reads it.
@@ -215,7 +216,8 @@ pub unsafe extern "C" fn qauth_event_provider(event: *const qauth_event) -> *con
 
 /// Why: for what comes of a renewal, what set it off ("first_use", "ahead", "stale", "expired", "min_remaining", "rejected");
 /// for QAUTH_EVENT_SERVED_WHILE_FAILING and QAUTH_EVENT_CONFLICT the error's code; for QAUTH_EVENT_SKEW "server_ahead" or
-/// "server_behind"; else empty. Borrowed from the event; NULL for NULL. Any thread; does not block. Since 0.1.0.
+/// "server_behind"; for QAUTH_EVENT_INVALIDATED "rejected", for QAUTH_EVENT_EVICTED "unused", for QAUTH_EVENT_SWITCHED
+/// "refused". Borrowed from the event; NULL for NULL. Any thread; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_event_reason(event: *const qauth_event) -> *const c_char {
     read(event, std::ptr::null(), |told| told.reason.as_ptr())

@@ -69,6 +69,8 @@ pub(crate) struct Cancel(Mutex<Option<Pending>>);
 pub(crate) struct Queue {
     pub(crate) core: CompletionQueue,
     pub(crate) calls: Arc<Calls>,
+    /// In a child of fork the locks may be held by nobody for ever, and what waits is the parent's.
+    process: u32,
 }
 
 /// The calls whose callbacks have not run, and the subscriptions that have not ended. Who takes a call out runs its callback:
@@ -159,7 +161,7 @@ pub unsafe extern "C" fn qauth_queue_new(
 ) -> qauth_code {
     guard(error_out, || {
         let place = handle::out(queue_out, "queue_out")?;
-        place.put(Queue { core: CompletionQueue::new()?, calls: Arc::default() });
+        place.put(Queue { core: CompletionQueue::new()?, calls: Arc::default(), process: std::process::id() });
         Ok(())
     })
 }
@@ -195,12 +197,15 @@ pub unsafe extern "C" fn qauth_queue_run(
 }
 
 /// Frees a queue. Callbacks that have not run get QAUTH_CANCELLED now, on this thread; the renewals that they waited for go on.
-/// Subscriptions to it end: what waits is not told. NULL does nothing. Any thread, also in a callback; does not block.
-/// Since 0.1.0.
+/// Subscriptions to it end: what waits is not told. NULL does nothing. In a child of fork it only frees the child's copy of the
+/// handle: no callback runs there, and the descriptor stays open. Any thread, also in a callback; does not block. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qauth_queue_free(queue: *mut qauth_queue) {
     quiet((), || {
         if let Some(queue) = handle::take(queue) {
+            if queue.process != std::process::id() {
+                return std::mem::forget(queue);
+            }
             for give_up in queue.calls.take_all().into_values() {
                 give_up(Error::new(ErrorCode::Cancelled, "the queue of this call was freed"));
             }

@@ -318,8 +318,16 @@ static void data_is_freed_once_after_the_last_call(void)
         CHECK(racing[i].freed == 1 && racing[i].begun == racing[i].ended && racing[i].begun <= 1);
 }
 
+static void note(void *user_data, qauth_code code, qauth_token *token, qauth_error *failure)
+{
+    (void)code;
+    ++*(int *)user_data;
+    qauth_token_free(token);
+    qauth_error_free(failure);
+}
+
 /* In the child; its exit status says at which step it failed. */
-static int child(struct ear *ear)
+static int child(struct ear *ear, qauth_queue *calls, const int *noted)
 {
     struct ear own = {0};
     qauth_queue *mine = NULL;
@@ -338,27 +346,40 @@ static int child(struct ear *ear)
     if (run(queue) != 1 || own.calls != 1)
         return 3;
     qauth_subscription_free(own.subscription);
-    queue = parents;
-    return own.freed == 1 ? 0 : 4;
+    /* What waits in its parent's queues is its parent's. */
+    qauth_queue_free(calls);
+    qauth_queue_free(parents);
+    return own.freed == 1 && *noted == 0 ? 0 : 4;
 }
 
 /* Fault 73. */
 static void a_child_of_fork_makes_its_own(void)
 {
     struct ear ear = {0};
-    int status = -1;
+    qauth_source *source = NULL;
+    qauth_token *token = NULL;
+    qauth_queue *calls = NULL;
+    int status = -1, noted = 0;
     pid_t pid;
 
+    SUCCEEDS(qauth_engine_custom_source(engine, "kept", NULL, give, NULL, NULL, &source, &error));
+    SUCCEEDS(qauth_source_token(source, ever, &token, &error));
+    SUCCEEDS(qauth_queue_new(&calls, &error));
+    SUCCEEDS(qauth_source_token_async(source, ever, calls, note, &noted, NULL, &error));
     listen_on(queue, &ear);
     pid = fork();
     if (pid == 0)
-        _exit(child(&ear));
+        _exit(child(&ear, calls, &noted));
     CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status));
     CHECK(WEXITSTATUS(status) == 0);
     obtain();
     CHECK(run(queue) == 1 && ear.calls == 1);
     qauth_subscription_free(ear.subscription);
-    CHECK(ear.freed == 1);
+    CHECK(ear.freed == 1 && noted == 0);
+    qauth_queue_free(calls);
+    CHECK(noted == 1);
+    qauth_token_free(token);
+    qauth_source_free(source);
 }
 
 static void counters_are_given_as_json_and_for_prometheus(void)

@@ -59,7 +59,7 @@ impl Discovery {
         }
         let Some(path) = self.folder.as_ref().map(|folder| folder.join("qauth.toml")) else { return Ok(None) };
         let (exists, profiles) = (path.exists(), beside(&path));
-        let found = exists || !files_in(&profiles)?.is_empty();
+        let found = exists || !files_in(&profiles).is_empty();
         Ok(found.then_some(Found { path, exists, named: false, profiles: Some(profiles) }))
     }
 }

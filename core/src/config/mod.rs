@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorCode, Result};
 /// A parsed configuration: checked in shape, its secrets not yet read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Config {
-    pub(crate) profiles: Arc<Profiles>,
+    pub(crate) profiles: Profiles,
     /// `[providers.name]` tables.
     pub(crate) providers: IndexMap<String, Value>,
     pub(crate) transport: TransportOptions,
@@ -198,11 +198,11 @@ impl Config {
             true => Self::from_value(read(&found.path, if found.named { Owner::Any } else { Owner::User })?, trust)?,
             false => {
                 let trust = Arc::new(trust);
-                Config { profiles: Arc::new(Profiles::new(IndexMap::new(), &trust)?), trust, ..Config::empty() }
+                Config { profiles: Profiles::new(IndexMap::new(), &trust)?, trust, ..Config::empty() }
             }
         };
         if let Some(folder) = found.profiles {
-            Arc::make_mut(&mut config.profiles).add_folder(folder)?;
+            config.profiles.add_folder(folder)?;
         }
         Ok(config)
     }
@@ -222,7 +222,7 @@ impl Config {
             return Err(Error::config("store.encryption_key: the memory store writes nothing that could be encrypted"));
         }
         let trust = Arc::new(Trust { commands: document.allow_commands, ..trust });
-        let profiles = Arc::new(Profiles::new(document.profiles, &trust)?);
+        let profiles = Profiles::new(document.profiles, &trust)?;
         let defaults = TransportOptions::default();
         let table = document.transport;
         Ok(Config {

@@ -1,5 +1,6 @@
 //! The profiles of an engine: those that its configuration names, and those that have come into `profiles.d` since.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,8 +50,9 @@ impl Profiles {
 
     /// Those of `profiles.d` too, now and later.
     pub(crate) fn add_folder(&mut self, folder: PathBuf) -> Result<()> {
-        for file in files_in(&folder)? {
+        for file in files_in(&folder) {
             let name = name_of(&file);
+            check_profile_name(&name)?;
             let input = self.load(&file, &name)?;
             if self.written.insert(name.clone(), input).is_some() {
                 return Err(Error::config(format!("profiles.{name}: is given in {} too; keep one", file.display())));
@@ -71,14 +73,14 @@ impl Profiles {
         // What is no name of a profile is no name of a file either.
         let file =
             self.folder.as_ref().filter(|_| check_profile_name(name).is_ok()).map(|folder| file_in(folder, name));
-        file.filter(|file| file.exists()).map(|file| self.load(&file, name)).transpose()
+        file.filter(|file| may_be_there(file)).map(|file| self.load(&file, name)).transpose()
     }
 
     /// Their names; those that have come since the engine was made stand last.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.written.keys().cloned().collect();
-        let files = self.folder.iter().flat_map(|folder| files_in(folder).unwrap_or_default());
-        names.extend(files.map(|file| name_of(&file)).filter(|name| !self.written.contains_key(name)));
+        let found = self.folder.iter().flat_map(|folder| files_in(folder)).map(|file| name_of(&file));
+        names.extend(found.filter(|name| !self.written.contains_key(name) && check_profile_name(name).is_ok()));
         names
     }
 
@@ -118,15 +120,18 @@ fn name_of(file: &Path) -> String {
 }
 
 /// `*.toml` in the order of their names.
-pub(super) fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+pub(super) fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     files.sort_unstable();
-    for file in &files {
-        check_profile_name(&name_of(file))?;
-    }
-    Ok(files)
+    files
+}
+
+/// What cannot be looked at is no reason to take something else of that name.
+fn may_be_there(file: &Path) -> bool {
+    let absent = [ErrorKind::NotFound, ErrorKind::NotADirectory];
+    file.metadata().err().is_none_or(|error| !absent.contains(&error.kind()))
 }

@@ -167,6 +167,38 @@ fn profiles_d_beside_the_configuration_adds_profiles() {
 }
 
 #[test]
+fn a_file_with_an_impossible_name_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, profiles) = (folder.path().join("qauth.toml"), folder.path().join("profiles.d"));
+    std::fs::write(&file, "").unwrap();
+    let engine = Engine::from_file(&file).unwrap();
+    std::fs::create_dir(&profiles).unwrap();
+    for name in ["bad name", ".#later", "later"] {
+        std::fs::write(profiles.join(name).with_extension("toml"), "provider = \"quable\"").unwrap();
+    }
+    assert_eq!(engine.profiles(), ["later"]);
+    assert!(Engine::from_file(&file).unwrap_err().message().contains("#later"));
+}
+
+#[test]
+fn a_file_that_cannot_be_looked_at_is_not_taken_for_absent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, profiles) = (folder.path().join("qauth.toml"), folder.path().join("profiles.d"));
+    std::fs::write(
+        &file,
+        "[providers.acme]\ncredentials = { key = { default = \"k\" } }\ngrants.static = { token = \"{key}\" }",
+    )
+    .unwrap();
+    let engine = Engine::from_file(&file).unwrap();
+    assert!(engine.source("acme").is_ok() && engine.remove("acme"));
+    std::fs::create_dir(&profiles).unwrap();
+    // As a folder without the right to search it, which stops everybody but root.
+    std::os::unix::fs::symlink("acme.toml", profiles.join("acme.toml")).unwrap();
+    let error = engine.source("acme").unwrap_err();
+    assert!(error.code() == ErrorCode::Config && error.message().contains("acme.toml"), "{error}");
+}
+
+#[test]
 fn toml_and_json_say_the_same() {
     let json = r#"{"profiles": {"p": {"provider": "quable", "instance": "acme", "username": "api_x", "password": "y", "buffer": 5}}}"#;
     assert!(Engine::from_json(json).unwrap().source("p").is_ok());

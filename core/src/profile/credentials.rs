@@ -85,6 +85,11 @@ impl Profile {
         }
     }
 
+    /// What these give beside the profile's own keys, as it was written.
+    pub(super) fn entry(&self) -> Option<&Map<String, Value>> {
+        self.input.table.get(KEY)?.get(self.chosen)?.as_object()
+    }
+
     /// Which of the list these are.
     pub(crate) fn position(&self) -> usize {
         self.chosen
