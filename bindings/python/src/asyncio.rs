@@ -10,7 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use qauth_core::CompletionQueue;
 
-use crate::call::{call, imported};
+use crate::call::{attached, call, imported, unraisable};
 use crate::custom;
 use crate::error::{checked, raised};
 use crate::events;
@@ -96,14 +96,14 @@ fn settling<T: 'static>(
     convert: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
 ) -> Done<T> {
     Box::new(move |result| {
-        Python::attach(|py| {
+        attached(|py| {
             let Some(future) = future.bind(py).upgrade() else { return };
             let result = match result {
                 Ok(value) => convert(py, value),
                 Err(error) => Err(raised(py, &error)),
             };
             if let Err(error) = settle(&future, result) {
-                error.write_unraisable(py, Some(&future));
+                unraisable(py, error, Some(&future));
             }
         });
     })

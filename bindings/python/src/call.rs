@@ -15,6 +15,7 @@ unsafe extern "C-unwind" {
         keywords: *mut ffi::PyObject,
     ) -> *mut ffi::PyObject;
     fn PyImport_Import(name: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyErr_WriteUnraisable(object: *mut ffi::PyObject);
 }
 
 /// Calls what may run Python code. Before Python 3.14, a daemon thread that does so while the interpreter ends is ended in
@@ -58,12 +59,31 @@ pub(crate) fn imported<'a, 'py>(
     Ok(cell.get(py).expect("it is set").bind(py))
 }
 
+/// Tells `sys.unraisablehook` of an exception that no caller can be given.
+pub(crate) fn unraisable(py: Python<'_>, error: PyErr, object: Option<&Bound<'_, PyAny>>) {
+    error.restore(py);
+    let asleep = Asleep;
+    // SAFETY: attached, with an exception set, and an object or nothing.
+    unsafe { PyErr_WriteUnraisable(object.map_or(std::ptr::null_mut(), |object| object.as_ptr())) };
+    std::mem::forget(asleep);
+}
+
+/// Runs Python code on a thread that may have let go of the interpreter lock. Where the interpreter has ended meanwhile
+/// there is nothing to attach to, and the thread sleeps like those above.
+pub(crate) fn attached<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
+    Python::try_attach(work).unwrap_or_else(|| sleep())
+}
+
+fn sleep() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
 struct Asleep;
 
 impl Drop for Asleep {
     fn drop(&mut self) {
-        loop {
-            thread::park();
-        }
+        sleep()
     }
 }

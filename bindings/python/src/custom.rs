@@ -12,7 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple};
 use qauth_core::{CustomToken, Error, ErrorCode};
 
-use crate::call::{call, imported};
+use crate::call::{attached, call, imported, unraisable};
 use crate::convert::{self, Seconds};
 
 thread_local! {
@@ -114,7 +114,7 @@ impl Function {
 impl qauth_core::TokenFunction for Function {
     fn begin(&self, given: qauth_core::TokenCall) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         let method = if LEFT.with_borrow(Option::is_some) { "run" } else { "start" };
-        Python::attach(|py| {
+        attached(|py| {
             let about = TokenCall {
                 profile: given.profile.clone(),
                 scope: given.scope.clone(),
@@ -127,7 +127,7 @@ impl qauth_core::TokenFunction for Function {
                 begun.map(drop).or_else(|error| reply.get().leave(error.into_value(py).into_bound(py).into_any()))
             });
             if let Err(error) = begun {
-                error.write_unraisable(py, None);
+                unraisable(py, error, None);
             }
         });
         None

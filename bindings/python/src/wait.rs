@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 use qauth_core::TokenSource;
 
-use crate::call::call;
+use crate::call::{attached, call};
 use crate::custom;
 use crate::error::checked;
 use crate::events;
@@ -46,7 +46,7 @@ fn waited<T: Send>(
             Ok(py.detach(|| {
                 let call = custom::interruptible(call);
                 qauth_core::block_on_while(call, every, || {
-                    match Python::attach(|py| {
+                    match attached(|py| {
                         py.check_signals()?;
                         match blocked {
                             Some(end) if Instant::now() >= end => Err(custom::blocks(py, source)),
