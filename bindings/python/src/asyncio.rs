@@ -10,7 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use qauth_core::CompletionQueue;
 
-use crate::call::{attached, call, imported, unraisable};
+use crate::call::{call, imported, unraisable};
 use crate::custom;
 use crate::error::{checked, raised};
 use crate::events;
@@ -96,7 +96,7 @@ fn settling<T: 'static>(
     convert: impl FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
 ) -> Done<T> {
     Box::new(move |result| {
-        attached(|py| {
+        Python::attach(|py| {
             let Some(future) = future.bind(py).upgrade() else { return };
             let result = match result {
                 Ok(value) => convert(py, value),

@@ -68,22 +68,12 @@ pub(crate) fn unraisable(py: Python<'_>, error: PyErr, object: Option<&Bound<'_,
     std::mem::forget(asleep);
 }
 
-/// Runs Python code on a thread that may have let go of the interpreter lock. Where the interpreter has ended meanwhile
-/// there is nothing to attach to, and the thread sleeps like those above.
-pub(crate) fn attached<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
-    Python::try_attach(work).unwrap_or_else(|| sleep())
-}
-
-fn sleep() -> ! {
-    loop {
-        thread::park();
-    }
-}
-
 struct Asleep;
 
 impl Drop for Asleep {
     fn drop(&mut self) {
-        sleep()
+        loop {
+            thread::park();
+        }
     }
 }
