@@ -104,8 +104,8 @@ export type TokenFunction = (
  * What happened to a source's token. `obtained`: there was none. `renewed`: in place of a valid one. `adopted`: a sibling
  * had obtained it. `failed`: a renewal brought none. `served_while_failing`: callers get a valid one though it cannot be
  * renewed, told once until it can. `conflict`: another party keeps taking over this account's only session. `invalidated`:
- * the API rejected it. `skew`: the server's clock is far from ours. `evicted`: a source that nobody used was let go of. `switched`: other
- * credentials of the profile are used from now on.
+ * the API rejected it. `skew`: the server's clock is far from ours. `evicted`: a source that nobody used was let go of.
+ * `switched`: other credentials of the profile are used from now on.
  */
 export type EventKind =
   | 'obtained'
@@ -128,17 +128,19 @@ export interface EngineEvent {
   provider: string
   /**
    * Why. Of a renewal, what set it off: `first_use`, `ahead`, `stale`, `expired`, `min_remaining` or `rejected`; of
-   * `served_while_failing` and `conflict` the error's code; of `skew` `server_ahead` or `server_behind`.
+   * `served_while_failing` and `conflict` the error's code; of `invalidated` `rejected`; of `skew` `server_ahead` or
+   * `server_behind`; of `evicted` `unused`; of `switched` `refused`.
    */
   reason: string
   /**
    * Of a renewal how long it took; of `served_while_failing` what the token has left; of `conflict` for how long nothing is
-   * tried; of `invalidated` how old the token was; of `skew` by how much; of `evicted` for how long nobody used it.
+   * tried; of `invalidated` how old the token was; of `skew` by how much; of `evicted` for how long nobody used it; of `switched`
+   * 0.
    */
   seconds: number
   /** By the engine's clock. */
   at: Date
-  /** Of the token that came or was rejected. */
+  /** Of the token that came, was rejected, or is served though it cannot be renewed. */
   generation: number | undefined
   /** How many events before this one were dropped, since the thread did not come to its loop. */
   lost: number
@@ -231,7 +233,10 @@ export class Engine extends EventEmitter {
   customSource(name: string, fn: TokenFunction, options?: JsonObject): TokenSource
   /** Forgets a profile's source: its objects answer `closed` from now on. Whether there was one. */
   remove(name: string): boolean
-  /** The profiles of the configuration. */
+  /**
+   * The names of the profiles there are now: those of the configuration, then those that have come into `profiles.d` since,
+   * which is read at every call.
+   */
   profiles(): string[]
   on(name: EngineEventName, listener: (event: EngineEvent) => void): this
   once(name: EngineEventName, listener: (event: EngineEvent) => void): this
@@ -240,8 +245,11 @@ export class Engine extends EventEmitter {
   removeListener(name: EngineEventName, listener: (event: EngineEvent) => void): this
   prependListener(name: EngineEventName, listener: (event: EngineEvent) => void): this
   prependOnceListener(name: EngineEventName, listener: (event: EngineEvent) => void): this
-  /** Counters and durations as they are now, by profile; names as in `prometheus()`, so in snake_case. */
-  metrics(): { sources: number; profiles: Record<string, ProfileMetrics> }
+  /**
+   * Counters and durations as they are now, by profile; names as in `prometheus()`, so in snake_case. `sources` is how many
+   * the engine holds, `evicted` how many nobody used and were let go of.
+   */
+  metrics(): { sources: number; evicted: number; profiles: Record<string, ProfileMetrics> }
   /**
    * The same in the text format of Prometheus (OpenMetrics 1.0): serve it as
    * `application/openmetrics-text; version=1.0.0; charset=utf-8`.

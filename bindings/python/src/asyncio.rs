@@ -10,7 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use qauth_core::CompletionQueue;
 
-use crate::call::{call, imported};
+use crate::call::{call, imported, unraisable};
 use crate::custom;
 use crate::error::{checked, raised};
 use crate::events;
@@ -103,7 +103,7 @@ fn settling<T: 'static>(
                 Err(error) => Err(raised(py, &error)),
             };
             if let Err(error) = settle(&future, result) {
-                error.write_unraisable(py, Some(&future));
+                unraisable(py, error, Some(&future));
             }
         });
     })

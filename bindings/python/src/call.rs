@@ -15,6 +15,7 @@ unsafe extern "C-unwind" {
         keywords: *mut ffi::PyObject,
     ) -> *mut ffi::PyObject;
     fn PyImport_Import(name: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyErr_WriteUnraisable(object: *mut ffi::PyObject);
 }
 
 /// Calls what may run Python code. Before Python 3.14, a daemon thread that does so while the interpreter ends is ended in
@@ -56,6 +57,15 @@ pub(crate) fn imported<'a, 'py>(
         let _ = cell.set(py, found.getattr(member)?.unbind());
     }
     Ok(cell.get(py).expect("it is set").bind(py))
+}
+
+/// Tells `sys.unraisablehook` of an exception that no caller can be given.
+pub(crate) fn unraisable(py: Python<'_>, error: PyErr, object: Option<&Bound<'_, PyAny>>) {
+    error.restore(py);
+    let asleep = Asleep;
+    // SAFETY: attached, with an exception set, and an object or nothing.
+    unsafe { PyErr_WriteUnraisable(object.map_or(std::ptr::null_mut(), |object| object.as_ptr())) };
+    std::mem::forget(asleep);
 }
 
 struct Asleep;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyMapping, PyString, PyTuple};
 use qauth_core::{CustomToken, Error, ErrorCode};
 
-use crate::call::{call, imported};
+use crate::call::{call, imported, unraisable};
 use crate::convert::{self, Seconds};
 
 thread_local! {
@@ -22,6 +22,9 @@ thread_local! {
 
 #[derive(Default)]
 pub(crate) struct Left {
+    /// What this thread is to run once it has the interpreter lock again. It let go of it, and must not take it in any other
+    /// way than it will: the interpreter may have ended.
+    begun: Option<(Arc<Py<PyAny>>, qauth_core::TokenCall)>,
     /// Ends the call that blocks this thread, and no other; what it was to answer is another waiter's from then on.
     interrupted: Option<(PyErr, Option<qauth_core::TokenCall>)>,
     /// The exception behind the error with this message, which every waiter gets.
@@ -67,19 +70,25 @@ pub(crate) fn in_loop(work: impl FnOnce()) {
     work();
 }
 
-/// Ends without a result when a function has ended the call that blocks this thread.
+/// Ends without a result when something is to be done with the interpreter lock.
 pub(crate) async fn interruptible<T>(work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     let poll = |context: &mut Context<'_>| match work.as_mut().poll(context) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending if is_interrupted() => Poll::Ready(None),
+        Poll::Pending if LEFT.with_borrow(|left| left.as_ref().is_some_and(|left| left.begun.is_some())) => {
+            Poll::Ready(None)
+        }
         Poll::Pending => Poll::Pending,
     };
     poll_fn(poll).await
 }
 
-fn is_interrupted() -> bool {
-    LEFT.with_borrow(|left| left.as_ref().is_some_and(|left| left.interrupted.is_some()))
+/// Runs the token function whose turn has come, if one has. Whether the call that blocks this thread goes on.
+pub(crate) fn run_begun(py: Python<'_>) -> bool {
+    if let Some((function, call)) = LEFT.with_borrow_mut(|left| left.as_mut().and_then(|left| left.begun.take())) {
+        run(function.bind(py), "run", call);
+    }
+    LEFT.with_borrow(|left| left.as_ref().is_none_or(|left| left.interrupted.is_none()))
 }
 
 /// Whether this thread's own loop is obtaining a token of this profile by a coroutine.
@@ -101,36 +110,48 @@ pub(crate) fn blocks(py: Python<'_>, source: &qauth_core::TokenSource) -> PyErr 
 }
 
 /// A `qauth._custom.Function`, which knows how its function wants to be called.
-pub(crate) struct Function(Py<PyAny>);
+pub(crate) struct Function(Arc<Py<PyAny>>);
 
 impl Function {
     pub(crate) fn new(function: &Bound<'_, PyAny>) -> PyResult<Function> {
         static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let class = imported(function.py(), &CLASS, "qauth._custom", "Function")?;
-        call(class, (function,), None).map(|function| Function(function.unbind()))
+        call(class, (function,), None).map(|function| Function(Arc::new(function.unbind())))
     }
 }
 
 impl qauth_core::TokenFunction for Function {
     fn begin(&self, given: qauth_core::TokenCall) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-        let method = if LEFT.with_borrow(Option::is_some) { "run" } else { "start" };
-        Python::attach(|py| {
-            let about = TokenCall {
-                profile: given.profile.clone(),
-                scope: given.scope.clone(),
-                audience: given.audience.clone(),
-                resource: given.resource.clone(),
-            };
-            let begun = Py::new(py, Reply(Mutex::new(Some(given)))).and_then(|reply| {
-                let begun = self.0.bind(py).getattr(method).and_then(|method| call(&method, (about, &reply), None));
-                // Both answer what they catch; what is left over is a fault, or came between two of their lines.
-                begun.map(drop).or_else(|error| reply.get().leave(error.into_value(py).into_bound(py).into_any()))
-            });
-            if let Err(error) = begun {
-                error.write_unraisable(py, None);
+        let given = LEFT.with_borrow_mut(|left| match left {
+            Some(left) => {
+                // One at a time: another one is given back, for whoever waits next.
+                left.begun.get_or_insert((self.0.clone(), given));
+                None
             }
+            None => Some(given),
         });
+        if let Some(given) = given {
+            Python::attach(|py| run(self.0.bind(py), "start", given));
+        }
         None
+    }
+}
+
+fn run(function: &Bound<'_, PyAny>, method: &str, given: qauth_core::TokenCall) {
+    let py = function.py();
+    let about = TokenCall {
+        profile: given.profile.clone(),
+        scope: given.scope.clone(),
+        audience: given.audience.clone(),
+        resource: given.resource.clone(),
+    };
+    let begun = Py::new(py, Reply(Mutex::new(Some(given)))).and_then(|reply| {
+        let begun = function.getattr(method).and_then(|method| call(&method, (about, &reply), None));
+        // Both answer what they catch; what is left over is a fault, or came between two of their lines.
+        begun.map(drop).or_else(|error| reply.get().leave(error.into_value(py).into_bound(py).into_any()))
+    });
+    if let Err(error) = begun {
+        unraisable(py, error, None);
     }
 }
 

@@ -122,10 +122,11 @@ impl Engine {
         Ok(self.0.remove(&convert::text(name, "name")?))
     }
 
-    /// The names of the configuration's profiles, in its order.
+    /// The names of the profiles there are now: those of the configuration in its order, then those of the files in profiles.d,
+    /// which is read at every call.
     fn profiles(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         events::log(py)?;
-        Ok(self.0.profiles())
+        Ok(py.detach(|| self.0.profiles()))
     }
 
     /// Moves a manual clock (testing.clock = "manual") forward and returns when the renewals that came due have ended.
@@ -138,7 +139,8 @@ impl Engine {
     }
 
     /// Counters and durations as they are now, by profile: how often each event happened, failures by code, requests,
-    /// renewals and how long they took, when the last token ends, how far off the server's clock is.
+    /// renewals and how long they took, when the last token ends, how far off the server's clock is. Beside them, how many
+    /// sources there are, and how many nobody used and were let go of.
     fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         events::log(py)?;
         convert::python(py, &self.0.metrics().to_json())
@@ -192,8 +194,8 @@ impl Engine {
         slf.py().import("qauth._asyncio")?.call_method1("closed", (slf,))
     }
 
-    fn __repr__(&self) -> String {
-        format!("<qauth.Engine {:?}>", self.0)
+    fn __repr__(&self, py: Python<'_>) -> String {
+        py.detach(|| format!("<qauth.Engine {:?}>", self.0))
     }
 
     fn __reduce__(&self) -> PyResult<()> {

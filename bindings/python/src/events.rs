@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use qauth_core::{EventLog, Severity};
 
-use crate::call::{call, imported};
+use crate::call::{call, imported, unraisable};
 
 /// Of all engines of this package.
 static LOG: EventLog = EventLog::new();
@@ -26,7 +26,8 @@ pub(crate) fn listen(engine: &qauth_core::Engine) {
 
 /// Logs what has come: at the beginning of every call, and at the end of those that have waited. With no lock held.
 ///
-/// What a handler raises breaks no call, unless it is meant to end more than that, as `KeyboardInterrupt`.
+/// What a handler raises breaks no call, unless it is meant to end more than that, as `KeyboardInterrupt`; that is raised
+/// once all have been logged.
 #[inline(always)]
 pub(crate) fn log(py: Python<'_>) -> PyResult<()> {
     if LOG.pending() { log_pending(py) } else { Ok(()) }
@@ -46,13 +47,15 @@ fn log_pending(py: Python<'_>) -> PyResult<()> {
 fn log_taken(py: Python<'_>) -> PyResult<()> {
     static LOG_EVENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let log = imported(py, &LOG_EVENT, "qauth._events", "log")?;
+    let mut result = Ok(());
     for event in LOG.take() {
         match call(log, (Event(event),), None) {
-            Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, Some(log)),
-            logged => drop(logged?),
+            Ok(_) => {}
+            Err(error) if error.is_instance_of::<PyException>(py) => unraisable(py, error, Some(log)),
+            Err(error) => result = result.and(Err(error)),
         }
     }
-    Ok(())
+    result
 }
 
 /// Logs what has come since the last call, at the end of the process.
@@ -112,6 +115,12 @@ impl Event {
     #[getter]
     fn at(&self) -> f64 {
         self.0.at().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    }
+
+    /// Of the token that came or was rejected.
+    #[getter]
+    fn generation(&self) -> Option<u64> {
+        self.0.generation()
     }
 
     /// How many before it were dropped.

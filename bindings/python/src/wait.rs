@@ -1,5 +1,6 @@
 //! Calls that may block: without the interpreter lock, and interrupted by signals.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -40,33 +41,32 @@ fn waited<T: Send>(
     let blocked = custom::runs_in_this_loop(py, source).unwrap_or(false).then(|| Instant::now() + STALE_WAIT);
     // While the interpreter ends, `threading` may be gone; then only the main thread runs.
     let every = if blocked.is_some() || is_main_thread(py).unwrap_or(true) { LOOK } else { NEVER };
-    let mut raised = None;
+    let mut call = pin!(call);
     let (result, mut left) = custom::blocking(|| {
-        checked(py, || {
-            Ok(py.detach(|| {
-                let call = custom::interruptible(call);
-                qauth_core::block_on_while(call, every, || {
-                    match Python::attach(|py| {
-                        py.check_signals()?;
-                        match blocked {
-                            Some(end) if Instant::now() >= end => Err(custom::blocks(py, source)),
-                            _ => Ok(()),
-                        }
-                    }) {
-                        Ok(()) => true,
-                        Err(error) => {
-                            raised = Some(error);
-                            false
-                        }
+        loop {
+            // Only here does the thread let go of the interpreter lock and take it again: one whose interpreter has ended
+            // meanwhile is put to sleep there.
+            let ended = checked(py, || {
+                Ok(py.detach(|| qauth_core::block_on_while(custom::interruptible(call.as_mut()), every, || false)))
+            });
+            match ended? {
+                Some(Some(result)) => return checked(py, || result).map(Some),
+                Some(None) if !custom::run_begun(py) => return Ok(None),
+                Some(None) => {}
+                None => {
+                    py.check_signals()?;
+                    if blocked.is_some_and(|end| Instant::now() >= end) {
+                        return Err(custom::blocks(py, source));
                     }
-                })
-            }))
-        })
+                }
+            }
+        }
     });
-    match (result?.flatten(), raised.or_else(|| left.interrupted())) {
-        (_, Some(error)) => Err(error),
-        (Some(result), None) => checked(py, || result).map_err(|error| left.explain(py, error)),
-        (None, None) => unreachable!("the call is given up only for an exception"),
+    match left.interrupted() {
+        Some(error) => Err(error),
+        None => result
+            .map(|result| result.expect("nothing but an exception ends it"))
+            .map_err(|error| left.explain(py, error)),
     }
 }
 

@@ -84,6 +84,8 @@ def test_a_record_says_what_happened_to_whom_why_and_when(
         "qauth_reason": "first_use",
         "qauth_seconds": 0.0,
         "qauth_code": None,
+        "qauth_generation": token.generation,
+        "qauth_lost": 0,
     }
     # The engine's own time, 30 s from ours.
     assert record.created == pytest.approx(token.expires_at.timestamp() - 3600, abs=0.01)
@@ -97,10 +99,11 @@ def test_levels_go_by_severity(sim: Sim, source: qauth.TokenSource, heard: Heard
     failing(sim, status=401, body={"error": "invalid_client"})
     with pytest.raises(qauth.InvalidClientError):
         source.token()
-    assert [(vars(record)["qauth_event"], record.levelno, vars(record)["qauth_code"]) for record in heard.take()] == [
-        ("obtained", logging.DEBUG, None),
-        ("invalidated", logging.INFO, None),
-        ("failed", logging.WARNING, "invalid_client"),
+    names = ("qauth_event", "qauth_code", "qauth_generation")
+    assert [(record.levelno, *(vars(record)[name] for name in names)) for record in heard.take()] == [
+        (logging.DEBUG, "obtained", None, token.generation),
+        (logging.INFO, "invalidated", None, token.generation),
+        (logging.WARNING, "failed", "invalid_client", None),
     ]
 
 
@@ -252,6 +255,24 @@ def test_an_interruption_inside_a_handler_ends_the_call(source: qauth.TokenSourc
     assert source.token().access_token
 
 
+def test_an_interruption_inside_a_handler_loses_no_other_event(engine: qauth.Engine, heard: Heard) -> None:
+    sources = [engine.custom_source(f"own{number}", lambda: ("t", 600)) for number in range(4)]
+    first, *others = [(source, source.token()) for source in sources]
+    heard.then = lambda: [source.invalidate(token) for source, token in others]
+    first[0].invalidate(first[1])
+    heard.take()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    heard.then = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        engine.profiles()
+    heard.then = lambda: None
+    engine.profiles()
+    assert [vars(record)["qauth_profile"] for record in heard.take()] == ["own1", "own2", "own3"]
+
+
 def test_a_child_of_fork_logs_its_own_events_alone(
     engine: qauth.Engine, source: qauth.TokenSource, heard: Heard
 ) -> None:
@@ -291,11 +312,21 @@ def test_no_record_shows_a_secret_or_token(sim: Sim, heard: Heard, vendor: str) 
 
 def test_events_that_were_lost_are_told_of(heard: Heard) -> None:
     event = SimpleNamespace(
-        level=30, kind="failed", profile="p", provider="v", reason="ahead", seconds=0.1, code="network", at=1.0, lost=7
+        level=30,
+        kind="failed",
+        profile="p",
+        provider="v",
+        reason="ahead",
+        seconds=0.1,
+        generation=None,
+        code="network",
+        at=1.0,
+        lost=7,
     )
     log(event)  # type: ignore[arg-type]
     (record,) = heard.take()
     assert record.getMessage().endswith(" (7 events before this one were lost)")
+    assert vars(record)["qauth_lost"] == 7
     assert (record.created, record.msecs) == (1.0, 0.0)
 
 
@@ -381,7 +412,7 @@ print("the end")
 
 
 def test_metrics_are_counted_by_profile(sim: Sim, engine: qauth.Engine, source: qauth.TokenSource) -> None:
-    assert engine.metrics() == {"sources": 1, "profiles": {}}
+    assert engine.metrics() == {"sources": 1, "evicted": 0, "profiles": {}}
     token = source.token()
     source.invalidate(token)
     failing(sim, status=401, body={"error": "invalid_client"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from support import Child, Sim, run
 
@@ -124,6 +126,82 @@ def test_calls_that_return_during_the_end_do_no_harm(sim: Sim, delay_ms: int) ->
 
 def test_calls_during_close_at_the_end_do_no_harm(sim: Sim) -> None:
     hammered(sim, 6, 1, "atexit.register(engine.close)")
+
+
+AFTER_THE_END = """
+import ctypes, logging
+libc = ctypes.CDLL(None)
+# When the interpreter has ended, its daemon threads go on for half a second.
+libc.__cxa_atexit(libc.usleep, ctypes.c_void_p(500_000), None)
+"""
+
+
+def test_a_token_function_whose_turn_comes_after_the_end_does_no_harm(sim: Sim, tmp_path: Path) -> None:
+    slow, key = tmp_path / "slow", tmp_path / "key"
+    slow.write_text("#!/bin/sh\nsleep 0.3\necho slow\n")
+    slow.chmod(0o700)
+    key.write_text("first")
+    script = """
+slow, key = sys.argv[2:]
+provider = {
+    "name": "own",
+    "environments": {"default": {}},
+    "grants": {"custom": {}},
+    "credentials": {"key": {"secret": True}, "slow": {}},
+    "attach": {"headers": {"X-Key": "{key}", "X-Slow": "{slow}"}},
+}
+own = {"provider": provider, "api_base_url": "https://api.example.com", "key": "file:" + key, "slow": "cmd:" + slow}
+source = qauth.Engine({"allow_commands": True, "profiles": {"own": own}}).custom_source("own", lambda: "t")
+source.invalidate(source.token())
+# The profile is built anew before the function is called.
+with open(key, "w") as file:
+    file.write("another")
+threading.Thread(target=source.token, daemon=True).start()
+time.sleep(0.1)
+"""
+    assert run(sim, AFTER_THE_END + script, str(slow), str(key)).cleanly() == ""
+
+
+def test_a_thread_that_looks_for_signals_after_the_end_does_no_harm(sim: Sim) -> None:
+    # The call looks every 50 ms, since it blocks the loop that runs its own function. One that looks while the end is
+    # under way is put to sleep by it; the test is of those that look later.
+    script = """
+blocks = threading.Event()
+async def function():
+    await asyncio.sleep(60)
+source = qauth.Engine().custom_source("own", function)
+async def main():
+    task = asyncio.create_task(source.token_async())
+    await asyncio.sleep(0.05)
+    blocks.set()
+    source.token()
+threading.Thread(target=asyncio.run, args=(main(),), daemon=True).start()
+blocks.wait()
+time.sleep(float(sys.argv[2]))
+"""
+    for first in range(0, 12, 4):
+        delays = [0.052 + number * 0.004 for number in range(first, first + 4)]
+        for child in [Child(sim, AFTER_THE_END + script, str(delay)) for delay in delays]:
+            assert child.end().cleanly() == ""
+
+
+def test_a_hook_that_hears_of_a_failing_log_handler_when_the_end_comes_does_no_harm(sim: Sim) -> None:
+    script = """
+inside = threading.Event()
+class Failing(logging.Handler):
+    def handle(self, record):
+        raise ValueError
+def hook(unraisable, sleep=time.sleep):
+    inside.set()
+    sleep(0.2)
+sys.unraisablehook = hook
+logging.getLogger("qauth").addHandler(Failing())
+logging.getLogger("qauth").setLevel(logging.DEBUG)
+source = qauth.Engine().custom_source("own", lambda: "t")
+threading.Thread(target=source.token, daemon=True).start()
+inside.wait()
+"""
+    assert run(sim, AFTER_THE_END + script).cleanly() == ""
 
 
 def test_an_atexit_handler_may_use_the_source(sim: Sim) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import pytest
 from support import Sim
 
 import qauth
@@ -107,3 +111,29 @@ def test_everything_at_once_keeps_its_head(sim: Sim) -> None:
         for thread in threads:
             thread.join(30)
     assert surprises == []
+
+
+@pytest.mark.parametrize("read", [qauth.Engine.profiles, repr])
+def test_other_threads_run_while_the_folder_of_profiles_is_read(
+    tmp_path: Path, read: Callable[[qauth.Engine], object]
+) -> None:
+    (tmp_path / "qauth.toml").write_text("")
+    (tmp_path / "profiles.d").mkdir()
+    for number in range(100):
+        (tmp_path / f"profiles.d/p{number}.toml").write_text("")
+    engine = qauth.Engine.from_file(tmp_path / "qauth.toml")
+    gate, ran, before = threading.Lock(), threading.Event(), sys.getswitchinterval()
+    gate.acquire()
+    thread = threading.Thread(target=lambda: gate.acquire() and ran.set())
+    thread.start()
+    # From here on a thread runs only when another one lets go of the interpreter lock by itself.
+    sys.setswitchinterval(1000)
+    try:
+        gate.release()
+        end = time.monotonic() + 5
+        while not ran.is_set() and time.monotonic() < end:
+            read(engine)
+        assert ran.is_set()
+    finally:
+        sys.setswitchinterval(before)
+        thread.join()

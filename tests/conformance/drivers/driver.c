@@ -224,15 +224,27 @@ static void member(const char *name, const char *text) {
     putc('"', events);
 }
 
+static const char *severity(const qauth_event *event) {
+    switch (qauth_event_severity(event)) {
+        case QAUTH_SEVERITY_DEBUG: return "debug";
+        case QAUTH_SEVERITY_INFO: return "info";
+        case QAUTH_SEVERITY_WARNING: return "warning";
+        default: return "unknown";
+    }
+}
+
 static void hear(void *user_data, const qauth_event *event) {
     const qauth_error *error = qauth_event_error(event);
+    const uint64_t generation = qauth_event_generation(event);
     (void)user_data;
     fputs(ftell(events) > 1 ? ",{" : "{", events);
     member("kind", qauth_event_kind_name(qauth_event_kind(event)));
+    member("severity", severity(event));
     member("profile", qauth_event_profile(event));
     member("provider", qauth_event_provider(event));
     member("reason", qauth_event_reason(event));
     fprintf(events, ",\"seconds\":%.10g", qauth_event_seconds(event));
+    if (generation != 0) fprintf(events, ",\"generation\":%llu", (unsigned long long)generation);
     if (error != NULL) member("code", qauth_code_name(qauth_error_code(error)));
     putc('}', events);
 }

@@ -112,12 +112,22 @@ string quoted(string_view text) {
     return out + '"';
 }
 
+const char *word(qauth::Severity severity) {
+    switch (severity) {
+    case qauth::Severity::debug: return "debug";
+    case qauth::Severity::info: return "info";
+    case qauth::Severity::warning: return "warning";
+    }
+    return "unknown";
+}
+
 string json(const qauth::Event &event) {
     std::ostringstream out;
     out.precision(10);
-    out << "{\"kind\":" << quoted(qauth::name(event.kind())) << ",\"profile\":" << quoted(event.profile())
-        << ",\"provider\":" << quoted(event.provider()) << ",\"reason\":" << quoted(event.reason())
-        << ",\"seconds\":" << event.duration().count();
+    out << "{\"kind\":" << quoted(qauth::name(event.kind())) << ",\"severity\":" << quoted(word(event.severity()))
+        << ",\"profile\":" << quoted(event.profile()) << ",\"provider\":" << quoted(event.provider())
+        << ",\"reason\":" << quoted(event.reason()) << ",\"seconds\":" << event.duration().count();
+    if (const auto generation = event.generation()) out << ",\"generation\":" << *generation;
     if (const auto error = event.error()) out << ",\"code\":" << quoted(qauth::name(error->code()));
     out << '}';
     return out.str();

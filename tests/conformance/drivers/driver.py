@@ -55,9 +55,10 @@ class Events(logging.Handler):
         self.events: list[dict[str, Any]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        names = ("event", "profile", "provider", "reason", "seconds", "code")
+        names = ("event", "profile", "provider", "reason", "seconds", "generation", "code")
         event = {"kind" if name == "event" else name: getattr(record, f"qauth_{name}") for name in names}
-        self.events.append({name: value for name, value in event.items() if value is not None})
+        told = {name: value for name, value in event.items() if value is not None}
+        self.events.append({**told, "severity": record.levelname.lower()})
 
     def take(self) -> list[dict[str, Any]]:
         taken, self.events = self.events, []

@@ -177,11 +177,15 @@ impl Driver {
         engine.on_event(&queue, move |event| {
             let mut told = json!({
                 "kind": event.kind().name(),
+                "severity": format!("{:?}", event.kind().severity()).to_lowercase(),
                 "profile": event.profile(),
                 "provider": event.provider(),
                 "reason": event.reason(),
                 "seconds": event.duration().as_secs_f64(),
             });
+            if let Some(generation) = event.generation() {
+                told["generation"] = Value::from(generation);
+            }
             if let Some(error) = event.error() {
                 told["code"] = Value::from(error.code().name());
             }

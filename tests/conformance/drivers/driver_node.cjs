@@ -130,8 +130,8 @@ class Driver {
 
   listen() {
     const events = (this.events = [])
-    this.engine.on('event', ({ kind, profile, provider, reason, seconds, error }) => {
-      events.push({ kind, profile, provider, reason, seconds, code: error?.code })
+    this.engine.on('event', ({ kind, severity, profile, provider, reason, seconds, generation, error }) => {
+      events.push({ kind, severity, profile, provider, reason, seconds, generation, code: error?.code })
     })
   }
 

@@ -20,6 +20,7 @@ engine.off('failed', ({ error }) => is<QauthError | undefined>(error)).removeAll
 engine.on('renewd', () => {})
 is<Promise<unknown[]>>(once(engine, 'obtained'))
 is<ProfileMetrics | undefined>(engine.metrics().profiles['pricing'])
+is<number>(engine.metrics().evicted)
 is<string>(engine.prometheus())
 is<void>(engine.stepWallClock(-1))
 is<Promise<void>[]>([engine.advance(1), engine.suspend(1), engine.close(), engine[Symbol.asyncDispose]()])

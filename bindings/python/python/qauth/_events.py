@@ -47,6 +47,8 @@ def log(event: Event) -> None:
         "qauth_reason": event.reason,
         "qauth_seconds": event.seconds,
         "qauth_code": event.code,
+        "qauth_generation": event.generation,
+        "qauth_lost": event.lost,
     }
     # It comes from no line of the program.
     record = logger.makeRecord(logger.name, event.level, "qauth", 0, f"{event}{lost}", (), None, None, fields)

@@ -72,7 +72,10 @@ class Engine:
     def remove(self, name: str, /) -> bool:
         """Forgets a profile's source: its handles raise ClosedError. Returns whether there was one."""
     def profiles(self) -> list[str]:
-        """The names of the configuration's profiles, in its order."""
+        """The names of the profiles there are now.
+
+        Those of the configuration, then those that have come into profiles.d since, which is read at every call.
+        """
     def advance(self, seconds: _Seconds, /) -> None:
         """Moves a manual clock (testing.clock = "manual") forward, and returns when the renewals due have ended."""
     def suspend(self, seconds: _Seconds, /) -> None:
@@ -83,7 +86,8 @@ class Engine:
         """Counters and durations as they are now, by profile.
 
         How often each event happened, failures by code, requests, renewals and how long they took, when the last token
-        ends, how far off the server's clock is.
+        ends, how far off the server's clock is. Beside them, how many sources there are, and how many nobody used and
+        were let go of: ``{"sources": 1, "evicted": 0, "profiles": {"pricing": {...}}}``.
         """
     def prometheus(self) -> str:
         """The same in the text format of Prometheus (OpenMetrics 1.0).
@@ -314,6 +318,8 @@ class Event:
     def code(self) -> str | None: ...
     @property
     def at(self) -> float: ...
+    @property
+    def generation(self) -> int | None: ...
     @property
     def lost(self) -> int: ...
 
