@@ -220,6 +220,11 @@ impl<T: Lent, F: Flight, P> Locked<'_, T, F, P> {
         self.forget = true;
     }
 
+    /// The round that was to do so ended before it could: the next renewal does.
+    pub(crate) fn forget_next_time(&mut self) {
+        self.forget = true;
+    }
+
     /// What callers hold: what is published, or was until it was withdrawn.
     pub(crate) fn lent(&self) -> Option<Arc<T>> {
         self.current().or_else(|| self.withdrawn.clone())

@@ -96,6 +96,8 @@ pub(crate) struct Renewal<'a> {
     attempts: AtomicU32,
     /// A token ended on its way by some clock, though the way was shorter than its life.
     jumped: AtomicBool,
+    /// What the store remembered of failures has been cleared.
+    forgot: AtomicBool,
 }
 
 type Step<T> = std::result::Result<T, Failure>;
@@ -110,6 +112,7 @@ impl<'a> Renewal<'a> {
             deadline: core.clock.now().limit(profile.timeout),
             attempts: AtomicU32::new(0),
             jumped: AtomicBool::new(false),
+            forgot: AtomicBool::new(false),
             brief,
         }
     }
@@ -160,6 +163,11 @@ impl<'a> Renewal<'a> {
         Ok(Obtained { published, adopted: false, behind: None })
     }
 
+    /// Whether it was to clear what the store remembers of failures, and has not come so far.
+    pub(crate) fn owes_forgetting(&self) -> bool {
+        self.brief.forget && !self.forgot.load(Ordering::Relaxed)
+    }
+
     /// Waits for the lease; a sibling that holds it may bring the token meanwhile.
     async fn take_lease(&self) -> Step<Option<Obtained>> {
         loop {
@@ -202,6 +210,7 @@ impl<'a> Renewal<'a> {
                 self.write(&mut record, forgotten).await?;
             }
             self.forget_for_all().await;
+            self.forgot.store(true, Ordering::Relaxed);
         }
         let refused_for_all = if self.brief.forget { None } else { self.refused_for_all().await? };
         let for_all = || self.remembered(refused_for_all.as_ref()?);

@@ -86,6 +86,9 @@ impl Source {
                     let silence = pause.until.left(&self.core.clock.now());
                     self.report_failure(&profile, &error, cause, took, silence);
                     let fits = self.remember(pause, epoch);
+                    if renewal.owes_forgetting() {
+                        self.life.lock().forget_next_time();
+                    }
                     renewal.finish().await;
                     // A failure of the old secret is nothing to those who came after an update or reset.
                     if fits || round >= ROUNDS {

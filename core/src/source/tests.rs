@@ -7,24 +7,26 @@ use ring::hmac;
 use super::{Limit, Source};
 use crate::clock::Clock;
 use crate::config::TransportOptions;
-use crate::error::{ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Profile;
 use crate::record_name::RecordName;
 use crate::runtime::Core;
 use crate::store::{BoxFuture, MemoryStore, Owner, Record, Store, Swap};
 use crate::{Engine, TokenOptions};
 
-/// A memory store that panics once, in the middle of a renewal, and counts what is read.
+/// A memory store that panics once, in the middle of a renewal, or fails, and counts what is read.
 struct PanicsOnce {
     inner: MemoryStore,
     armed: AtomicBool,
+    /// Nothing can be read for now.
+    fails: Arc<AtomicBool>,
     loads: Arc<AtomicU64>,
 }
 
 impl PanicsOnce {
     fn new(armed: bool) -> PanicsOnce {
         let inner = MemoryStore::new().unwrap();
-        PanicsOnce { inner, armed: AtomicBool::new(armed), loads: Arc::default() }
+        PanicsOnce { inner, armed: AtomicBool::new(armed), fails: Arc::default(), loads: Arc::default() }
     }
 }
 
@@ -36,6 +38,9 @@ impl Store for PanicsOnce {
     fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Arc<Record>>>> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         assert!(!self.armed.swap(false, Ordering::SeqCst), "the panic that this test is about");
+        if self.fails.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(Error::new(ErrorCode::Store, "nothing can be read")) });
+        }
         self.inner.load(name)
     }
 
@@ -80,6 +85,35 @@ fn a_renewal_that_panics_tells_its_waiters_and_frees_its_slot() {
     assert_eq!(ask().map(drop).unwrap_err().code(), ErrorCode::Internal);
     // At once: the lease of the renewal that died is this source's own.
     ask().map(drop).unwrap();
+}
+
+#[test]
+fn a_reset_is_not_lost_with_a_renewal_that_could_not_read_the_store() {
+    let sim = qauth_sim::Sim::start(qauth_sim::SimOptions::default()).unwrap();
+    let toml = format!(
+        "[profiles.p]\nprovider = \"quiqup\"\nbase_url = \"{}/quiqup\"\nclient_id = \"quiqup-client\"\nclient_secret = \"wrong\"",
+        sim.url()
+    );
+    let profile = Engine::from_toml(&toml).unwrap().source("p").unwrap().inner().profile();
+    let store = PanicsOnce::new(false);
+    let fails = store.fails.clone();
+    let core = Core::new(Clock::manual(), Box::new(store), TransportOptions::default(), 1 << 20).unwrap();
+    let core = Arc::new(core);
+    let source = Source::new(core.clone(), (*profile).clone());
+    let ask = || {
+        let until = Some(Instant::now() + Duration::from_secs(5));
+        let limit = Limit { until, min_remaining: Duration::ZERO, blocking: true };
+        let error = crate::block::block_on(source.token(limit)).map(drop).unwrap_err();
+        (error.code(), core.tallies.snapshot(0, 0).profiles[0].requests)
+    };
+    assert_eq!(ask(), (ErrorCode::InvalidClient, 1));
+    source.reset();
+    fails.store(true, Ordering::SeqCst);
+    assert_eq!(ask(), (ErrorCode::Store, 1));
+    fails.store(false, Ordering::SeqCst);
+    core.clock.advance(Duration::from_secs(2)).unwrap();
+    // Asked anew: what the record remembers of the first refusal was to be forgotten.
+    assert_eq!(ask(), (ErrorCode::InvalidClient, 2));
 }
 
 #[test]
