@@ -4,9 +4,10 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use qauth_core::TokenSource;
 
-use crate::call::call;
+use crate::call::{call, imported};
 use crate::custom;
 use crate::error::checked;
 use crate::events;
@@ -71,7 +72,8 @@ fn waited<T: Send>(
 }
 
 fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
-    let threading = py.import("threading")?;
-    let main = call(&threading.getattr("main_thread")?, (), None)?.getattr("ident")?;
-    call(&threading.getattr("get_ident")?, (), None)?.eq(main)
+    static MAIN_THREAD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static GET_IDENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let main = call(imported(py, &MAIN_THREAD, "threading", "main_thread")?, (), None)?.getattr("ident")?;
+    call(imported(py, &GET_IDENT, "threading", "get_ident")?, (), None)?.eq(main)
 }
