@@ -1,4 +1,4 @@
-"""All who wait for one renewal: threads, and coroutines of several loops; each gives up in its own way and harms nobody."""
+"""All who wait for one renewal: threads, and coroutines of several loops; each gives up in its own way."""
 
 from __future__ import annotations
 
@@ -59,20 +59,24 @@ def held(request: pytest.FixtureRequest) -> Iterator[Held]:
     held.server.server_close()
 
 
+GIVEN_UP = (qauth.Error, asyncio.CancelledError, asyncio.TimeoutError)
+
+
 def heard(call: Callable[[], qauth.Token]) -> str:
     """The token, or the name of the error."""
     try:
         return call().access_token
-    except (qauth.Error, asyncio.CancelledError, asyncio.TimeoutError) as error:
+    except GIVEN_UP as error:
         return type(error).__name__
 
 
 async def awaited(call: Any) -> str:
+    """The same of a coroutine."""
     try:
-        token = await call
-    except (qauth.Error, asyncio.CancelledError, asyncio.TimeoutError) as error:
-        return heard(lambda: (_ for _ in ()).throw(error))
-    return heard(lambda: token)
+        token: qauth.Token = await call
+    except GIVEN_UP as error:
+        return type(error).__name__
+    return token.access_token
 
 
 async def crowd(source: qauth.TokenSource, gone: threading.Barrier) -> list[str]:
