@@ -77,7 +77,7 @@ bench-rust: ## Rust and the C library
 	cargo build --quiet --profile dist -p qauth-benches
 	target/dist/qauth-bench target/dist/libqauth.so target/dist/first-token
 
-bench-python: ## beside msal, google-auth and a cache by hand
+bench-python: ## beside msal, google-auth, azure-identity and caches by hand
 	rm -rf build/bench-python/wheel
 	$(MAKE) --no-print-directory wheel PROFILE=dist OUT=build/bench-python/wheel
 	python3 -m venv build/bench-python
@@ -86,7 +86,7 @@ bench-python: ## beside msal, google-auth and a cache by hand
 	build/bench-python/bin/python bindings/python/bench/bench.py
 	@du -b build/bench-python/wheel/*.whl
 
-bench-node: ## beside msal-node, simple-oauth2 and a cache by hand
+bench-node: ## beside msal-node, simple-oauth2 and caches by hand
 	rm -rf build/bench-node/packages
 	$(MAKE) --no-print-directory npm-pack PROFILE=dist OUT=build/bench-node/packages
 	bindings/node/bench/run.sh build/bench-node
