@@ -33,11 +33,7 @@ fn a_renewal_does_not_publish_over_an_invalidation() {
     // fault 56
     check(|| {
         let world = World::with_token();
-        let flight = world.start();
-        let renewing = {
-            let (world, flight) = (world.clone(), flight.clone());
-            thread::spawn(move || world.renew(&flight))
-        };
+        let renewing = world.renewing();
         let acted = world.invalidate(1);
         renewing.join().unwrap();
         world.check_era();
@@ -75,11 +71,7 @@ fn two_who_reject_one_token_cost_one_renewal() {
 fn after_close_nothing_is_published() {
     check(|| {
         let world = World::with_token();
-        let flight = world.start();
-        let renewing = {
-            let (world, flight) = (world.clone(), flight.clone());
-            thread::spawn(move || world.renew(&flight))
-        };
+        let renewing = world.renewing();
         world.life.close();
         assert_eq!(world.generation(), None);
         renewing.join().unwrap();
@@ -94,11 +86,7 @@ fn after_close_nothing_is_published() {
 fn a_token_of_the_old_secret_is_not_published_after_an_update() {
     check(|| {
         let world = World::with_token();
-        let flight = world.start();
-        let renewing = {
-            let (world, flight) = (world.clone(), flight.clone());
-            thread::spawn(move || world.renew(&flight))
-        };
+        let renewing = world.renewing();
         world.update();
         renewing.join().unwrap();
         world.check_era();
@@ -126,11 +114,7 @@ fn a_renewal_that_dies_frees_its_slot_and_the_next_one_brings_a_token() {
 fn generations_that_a_reader_sees_only_rise() {
     check(|| {
         let world = World::with_token();
-        let flight = world.start();
-        let renewing = {
-            let (world, flight) = (world.clone(), flight.clone());
-            thread::spawn(move || world.renew(&flight))
-        };
+        let renewing = world.renewing();
         let rejecting = {
             let world = world.clone();
             thread::spawn(move || world.invalidate(1))

@@ -158,6 +158,12 @@ impl World {
         watch.land(None);
     }
 
+    /// A renewal under way, on a thread of its own.
+    pub(crate) fn renewing(self: &Arc<Self>) -> thread::JoinHandle<()> {
+        let (world, flight) = (self.clone(), self.start());
+        thread::spawn(move || world.renew(&flight))
+    }
+
     /// One that dies in the middle.
     pub(crate) fn panic(&self, watch: &Watch) {
         self.flying.fetch_add(1, Ordering::SeqCst);
