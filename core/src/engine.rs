@@ -20,7 +20,7 @@ use crate::provider::Provider;
 use crate::registry::{Registry, SourceKey};
 use crate::runtime::Core;
 use crate::source::Source;
-use crate::store::{BoxFuture, MemoryStore};
+use crate::store::{self, BoxFuture};
 use crate::token_source::TokenSource;
 
 /// One per process as a rule: owns the runtime, the transport, the store and the sources.
@@ -108,7 +108,8 @@ impl Engine {
     }
 
     fn from_config(config: Config) -> Result<Engine> {
-        let (config, store) = (Arc::new(config), Box::new(MemoryStore::new()?));
+        let config = Arc::new(config);
+        let store = store::open(&config.store, &config.clock)?;
         let core = Core::new(config.clock.clone(), store, config.transport.clone(), config.max_answer)?;
         let registry = Registry::new(core, config.clone());
         Ok(Engine(Arc::new(Inner { config, registry })))

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ring::{digest, hmac};
+use ring::digest;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use url::Url;
@@ -73,7 +73,7 @@ pub(crate) struct Profile {
     pub(crate) identity: Option<Arc<Identity>>,
     /// What `fingerprint` is without the refresh token: a record outlives that.
     secrets: String,
-    /// Given by the source that the profile is for: the naming key is that of its engine's store.
+    /// Given by the source that the profile is for.
     record_name: Option<RecordName>,
     /// That of the record which remembers refusals of these credentials, where the profile is narrowed: what is refused
     /// there is refused for every narrowing.
@@ -394,13 +394,12 @@ impl Profile {
         parts
     }
 
-    /// The same profile with the names of its records in the store with this key.
-    pub(crate) fn named(self, naming_key: &hmac::Key) -> Profile {
+    /// The same profile with the names of its records.
+    pub(crate) fn named(self) -> Profile {
         let wide = Narrowing::default();
         self.each(|profile| Profile {
-            record_name: Some(RecordName::new(naming_key, &profile.identity())),
-            refusals_name: (profile.narrowing != wide)
-                .then(|| RecordName::new(naming_key, &profile.identity_narrowed_to(&wide))),
+            record_name: Some(RecordName::new(&profile.identity())),
+            refusals_name: (profile.narrowing != wide).then(|| RecordName::new(&profile.identity_narrowed_to(&wide))),
             ..profile
         })
     }

@@ -2,11 +2,16 @@
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// `bytes` random bytes from the operating system, in hex.
+/// So many random bytes from the operating system.
+pub(crate) fn random_bytes(count: usize) -> Vec<u8> {
+    let mut bytes = vec![0u8; count];
+    SystemRandom::new().fill(&mut bytes).expect("the operating system's random source does not fail after boot");
+    bytes
+}
+
+/// The same in hex.
 pub(crate) fn random_hex(bytes: usize) -> String {
-    let mut buffer = vec![0u8; bytes];
-    SystemRandom::new().fill(&mut buffer).expect("the operating system's random source does not fail after boot");
-    buffer.iter().map(|byte| format!("{byte:02x}")).collect()
+    random_bytes(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A number from 0 to 1 for spreading and jitter; not for secrets.

@@ -23,7 +23,7 @@ use crate::profile::Profile;
 use crate::provider::{GrantKind, Provider};
 use crate::refresh::{Brief, Renewal};
 use crate::runtime::Core;
-use crate::store::{MemoryStore, Owner, Store};
+use crate::store::{MemoryStore, Owner};
 use crate::token::Published;
 use crate::transport::{HttpRequest, HttpResponse, TransportFault};
 
@@ -229,14 +229,13 @@ impl Case {
                 "grant custom: the host's own function gives its tokens, no recorded server".to_owned()
             ));
         }
-        let store = MemoryStore::new()?;
-        let mut profile = profile.named(store.naming_key());
+        let mut profile = profile.named();
         profile.timeout = NO_REPEAT;
         let wire = Arc::new(Mutex::new(Wire { exchanges, comparison: Comparison::new(profile.mask()) }));
         let answering = wire.clone();
         let answers = move |request| lock(&answering).answer(&request);
         let options = TransportOptions { answers: Some(Arc::new(answers)), ..TransportOptions::default() };
-        let core = Core::new(clock, Box::new(store), options, DEFAULT_MAX_ANSWER)?;
+        let core = Core::new(clock, Arc::new(MemoryStore::default()), options, DEFAULT_MAX_ANSWER)?;
 
         let got = obtain(&core, &profile);
         let mut wire = lock(&wire);

@@ -23,7 +23,7 @@ use crate::response::{self, Refusal, Verdict};
 use crate::runtime::Core;
 use crate::secret::Secret;
 use crate::signing;
-use crate::store::{LEASE, Owner, Record, StoredRefresh, StoredToken, Swap};
+use crate::store::{About, LEASE, Owner, Record, StoredRefresh, StoredToken, Swap};
 use crate::token::{Issued, Published};
 use crate::windows::{WindowRules, Windows};
 
@@ -455,7 +455,7 @@ impl<'a> Renewal<'a> {
             (None, None) => None,
         };
         let seed = self.keep_successor(issued.refresh_token.as_ref(), record).await;
-        let generation = record.generation.max(self.brief.floor) + 1;
+        let generation = self.after(record);
         let renewed = Record {
             generation,
             token: Some(StoredToken { issued: issued.clone(), generation, sent_at: obtained_at }),
@@ -466,6 +466,8 @@ impl<'a> Renewal<'a> {
             conflicts: record.conflicts,
             seed,
             dpop_key: dpop.and_then(|key| key.stored.clone()),
+            about: self.about(),
+            written: None,
         };
         let published = self.publishable(&issued, generation, &sent, record.token.as_ref(), dpop);
         if !self.durable_first() {
@@ -573,9 +575,24 @@ impl<'a> Renewal<'a> {
         }
     }
 
+    /// The generation of what is written over this record. Where others share the store it counts in milliseconds since
+    /// 1970: in a store that has lost its newest records, or all of them, what is written anew is newer than what was there.
+    fn after(&self, record: &Record) -> u64 {
+        let next = record.generation.max(self.brief.floor) + 1;
+        match self.core.store.shared() {
+            true => next.max(self.now().unix().as_millis() as u64),
+            false => next,
+        }
+    }
+
+    fn about(&self) -> About {
+        About { profile: self.profile.name.clone(), provider: self.profile.provider.name().to_owned() }
+    }
+
     /// Writes `next` over `record` if nobody else wrote meanwhile; otherwise `record` becomes what stands there.
     async fn write(&self, record: &mut Arc<Record>, next: Record) -> Step<bool> {
-        let next = Arc::new(Record { generation: next.generation.max(record.generation + 1), ..next });
+        let generation = next.generation.max(self.after(record));
+        let next = Arc::new(Record { generation, about: self.about(), ..next });
         match self.core.store.compare_and_set(&self.name, record.generation, next.clone()).await? {
             Swap::Stored => {
                 *record = next;

@@ -28,7 +28,7 @@ const CLOSE_CRITICAL: Duration = Duration::from_secs(2);
 /// What all sources of one engine share. It knows none of them.
 pub(crate) struct Core {
     pub(crate) clock: Clock,
-    pub(crate) store: Box<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) max_answer: usize,
     pub(crate) descriptions: Descriptions,
     pub(crate) nonces: Nonces,
@@ -65,7 +65,7 @@ pub(crate) struct CriticalGuard<'a>(&'a Critical);
 impl Core {
     pub(crate) fn new(
         clock: Clock,
-        store: Box<dyn Store>,
+        store: Arc<dyn Store>,
         transport: TransportOptions,
         max_answer: usize,
     ) -> Result<Core> {

@@ -111,7 +111,7 @@ impl Source {
     pub(crate) fn new(core: Arc<Core>, profile: Profile) -> Arc<Source> {
         Arc::new(Source {
             companion_headers: AtomicBool::new(attach::check_single_header(&profile).is_err()),
-            profile: ArcSwap::from_pointee(profile.named(core.store.naming_key())),
+            profile: ArcSwap::from_pointee(profile.named()),
             life: Life::new(),
             local: ForkCell::new(),
             tally: ForkCell::new(),

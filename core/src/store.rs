@@ -1,17 +1,22 @@
 //! Where tokens live beyond one source: the record, and the small trait that every store has (DESIGN.md 5).
 
+mod codec;
+mod keys;
+mod known;
 mod memory;
+mod wire;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ring::hmac;
-
+pub(crate) use keys::Keys;
 pub(crate) use memory::MemoryStore;
 
-use crate::error::{Error, Result};
+use crate::clock::Clock;
+use crate::config::StoreOptions;
+use crate::error::{Error, ErrorCode, Result};
 use crate::record_name::RecordName;
 use crate::secret::Secret;
 use crate::token::Issued;
@@ -21,6 +26,9 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How long a lease lasts unless it is renewed.
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
+
+/// No store reads more for one record.
+pub(crate) const MAX_RECORD: usize = 1024 * 1024;
 
 /// What a store keeps of one profile. Times are since 1970.
 #[derive(Clone, Debug, Default)]
@@ -40,16 +48,47 @@ pub(crate) struct Record {
     pub(crate) seed: Option<String>,
     /// The key that the tokens are bound to, unless the profile gives it (RFC 9449).
     pub(crate) dpop_key: Option<Secret>,
+    /// Whose record it is, for people who list the store.
+    pub(crate) about: About,
+    /// Who wrote it, and when by the writer's clock; the store's own word, not the renewal's.
+    pub(crate) written: Option<Written>,
+}
+
+/// Names, as they were when the record was written: another profile with the same credentials has the same record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) profile: String,
+    pub(crate) provider: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) at: Duration,
+    /// Host and process.
+    pub(crate) by: String,
 }
 
 impl Record {
     /// Whether it holds more at `now` (since 1970) than what has ended.
-    fn is_useful(&self, now: Duration) -> bool {
-        let alive = |token: &StoredToken| token.issued.lifetime.is_none_or(|lifetime| now < token.sent_at + lifetime);
-        self.token.as_ref().is_some_and(alive)
+    pub(crate) fn is_useful(&self, now: Duration) -> bool {
+        self.token.as_ref().is_some_and(|token| token.end().is_none_or(|end| now < end))
             || self.refresh.is_some()
             || self.seed.is_some()
             || self.failure.as_ref().is_some_and(|failure| now < failure.until)
+    }
+
+    /// Until when it is of use, since 1970; `None`: for ever, as far as anybody knows.
+    pub(crate) fn useful_until(&self) -> Option<Duration> {
+        if self.seed.is_some() || self.refresh.as_ref().is_some_and(|refresh| refresh.lifetime.is_none()) {
+            return None;
+        }
+        let token = match &self.token {
+            Some(token) => Some(token.end()?),
+            None => None,
+        };
+        let refresh = self.refresh.as_ref().and_then(|refresh| Some(refresh.obtained_at + refresh.lifetime?));
+        let failure = self.failure.as_ref().map(|failure| failure.until);
+        Some([token, refresh, failure].into_iter().flatten().max().unwrap_or_default())
     }
 }
 
@@ -59,6 +98,13 @@ pub(crate) struct StoredToken {
     /// The record's generation when this token was written.
     pub(crate) generation: u64,
     pub(crate) sent_at: Duration,
+}
+
+impl StoredToken {
+    /// Its end, if it has one.
+    fn end(&self) -> Option<Duration> {
+        self.issued.lifetime.map(|lifetime| self.sent_at + lifetime)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -91,14 +137,41 @@ pub(crate) enum Swap {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(pub(crate) String);
 
+/// One record as a list of the store shows it.
+pub(crate) struct Listed {
+    /// How the store calls it.
+    pub(crate) outer: String,
+    pub(crate) record: Result<Record>,
+}
+
+/// The store that the configuration asks for.
+///
+/// # Errors
+/// `config`; `store`: the folder cannot be used.
+pub(crate) fn open(options: &StoreOptions, clock: &Clock) -> Result<Arc<dyn Store>> {
+    let _ = clock;
+    match options {
+        StoreOptions::Memory => Ok(Arc::new(MemoryStore::default())),
+        // Known::new(FileStore::open(options, clock.clone())?, clock.clone())
+        StoreOptions::File(_) => Err(Error::new(ErrorCode::Unsupported, "store.kind: there is no file store yet")),
+        // Known::new(RedisStore::open(options, clock.clone())?, clock.clone())
+        StoreOptions::Redis(_) => Err(Error::new(ErrorCode::Unsupported, "store.kind: there is no redis store yet")),
+    }
+}
+
 /// Keeps records, swaps them by generation, and lends the right to renew. The renewal path knows nothing else of a store.
+///
+/// Its errors: `store_unavailable` where it cannot be reached, `store` where it is there and cannot do what it must.
 pub(crate) trait Store: Send + Sync {
-    /// The key of [`RecordName`], made once per store.
-    fn naming_key(&self) -> &hmac::Key;
+    /// Whether other processes see the same records.
+    fn shared(&self) -> bool {
+        false
+    }
 
     fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Arc<Record>>>>;
 
-    /// Writes `record` if the one that stands there has generation `expected` (0: none stands there).
+    /// Writes `record` if the one that stands there has generation `expected` (0: none stands there). Once it returns, no
+    /// crash loses it.
     fn compare_and_set<'a>(
         &'a self,
         name: &'a RecordName,
@@ -109,10 +182,36 @@ pub(crate) trait Store: Send + Sync {
     /// Takes the lease for [`LEASE`], or renews it for the same owner; `false`: somebody else holds it.
     fn lease<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<bool>>;
 
+    /// Gives the lease back, if `owner` still has it.
+    fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>>;
+
+    /// A record that could not be written and must not be lost: it is served from memory, and written later.
+    fn hold(&self, name: &RecordName, record: Arc<Record>) {
+        let _ = (name, record);
+    }
+
+    /// Why it cannot be used as it should, for now.
+    fn trouble(&self) -> Option<Error> {
+        None
+    }
+
+    /// Done when somebody may have changed this record, or given its lease back, since the future was made.
+    fn changed(&self, name: &RecordName) -> BoxFuture<'static, ()> {
+        let _ = name;
+        Box::pin(std::future::pending())
+    }
+
+    /// Tells the name of each record that somebody, be it this process, may have changed, for as long as it is polled, on
+    /// the engine's runtime. A hint: nothing depends on it.
+    fn watch<'a>(&'a self, told: &'a (dyn Fn(&RecordName) + Send + Sync)) -> BoxFuture<'a, ()> {
+        let _ = told;
+        Box::pin(std::future::pending())
+    }
+
+    /// All records there are.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>>>;
+
     /// Lets go of what this process alone keeps of these records; `false`: all of them stay, since one is leased, or `keep`
     /// says of it that it must.
     fn let_go(&self, names: &[RecordName], keep: &dyn Fn(&Record) -> bool) -> bool;
-
-    /// Gives the lease back, if `owner` still has it.
-    fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>>;
 }

@@ -3,6 +3,7 @@
 mod discover;
 mod profiles;
 mod reference;
+mod store;
 mod transport;
 
 use std::path::{Path, PathBuf};
@@ -18,11 +19,13 @@ pub(crate) use profiles::{ProfileInput, Profiles};
 pub(crate) use reference::{
     Resolved, Trust, WatchedFile, check_multiline, check_text, literal, resolve, resolve_multiline,
 };
+use store::StoreTable;
+pub(crate) use store::{FileOptions, RedisOptions, StoreOptions};
 pub(crate) use transport::{PROXY_FROM_ENVIRONMENT, TransportOptions};
 
 use crate::clock::Clock;
 use crate::duration;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, Result};
 
 /// A parsed configuration: checked in shape, its secrets not yet read.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) profiles: Profiles,
     /// `[providers.name]` tables.
     pub(crate) providers: IndexMap<String, Value>,
+    pub(crate) store: StoreOptions,
     pub(crate) transport: TransportOptions,
     /// The most that an API answer may hold, in decoded bytes.
     pub(crate) max_answer: usize,
@@ -71,26 +75,6 @@ pub(crate) struct Document {
     testing: TestingTable,
     #[serde(default)]
     allow_commands: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-struct StoreTable {
-    #[serde(default)]
-    kind: Option<StoreKind>,
-    #[serde(default)]
-    encryption_key: Option<String>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize, PartialEq)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-enum StoreKind {
-    #[default]
-    Memory,
-    File,
-    Redis,
 }
 
 #[derive(Default, Deserialize)]
@@ -209,18 +193,6 @@ impl Config {
 
     pub(crate) fn from_value(value: Value, trust: Trust) -> Result<Config> {
         let document: Document = crate::document::typed(value, "configuration")?;
-        match document.store.kind.unwrap_or_default() {
-            StoreKind::Memory => {}
-            StoreKind::File | StoreKind::Redis => {
-                return Err(Error::new(
-                    ErrorCode::Unsupported,
-                    "store.kind: this version keeps tokens in memory only; use \"memory\" or leave it out",
-                ));
-            }
-        }
-        if document.store.encryption_key.is_some() {
-            return Err(Error::config("store.encryption_key: the memory store writes nothing that could be encrypted"));
-        }
         let trust = Arc::new(Trust { commands: document.allow_commands, ..trust });
         let profiles = Profiles::new(document.profiles, &trust)?;
         let defaults = TransportOptions::default();
@@ -228,6 +200,7 @@ impl Config {
         Ok(Config {
             profiles,
             providers: document.providers,
+            store: document.store.options(&trust)?,
             transport: TransportOptions {
                 ca_file: table.ca_file.map(|file| trust.folder.as_deref().unwrap_or(Path::new("")).join(file)),
                 proxy: table.proxy,

@@ -2,6 +2,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::Engine;
+use crate::error::ErrorCode;
 
 const CANARY: &str = "canary-5d1e";
 

@@ -181,14 +181,13 @@ fn candidates_go_round_the_list_from_the_one_in_use() {
 
 #[test]
 fn each_of_several_credentials_has_a_record_of_its_own_and_each_narrowing_one_for_refusals() {
-    let naming_key = hmac::Key::new(hmac::HMAC_SHA256, b"key");
     let provider = ACME.replace("json = {", "json = { scope = \"{scope}\",");
     let profile = build(&provider, "credentials = [{ key = \"a\" }, { key = \"b\" }]").unwrap();
     let narrow = |scope: &str| {
         let narrowing = Narrowing { scope: Some(scope.to_owned()), ..Narrowing::default() };
-        profile.narrowed(narrowing).unwrap().named(&naming_key)
+        profile.narrowed(narrowing).unwrap().named()
     };
-    let (wide, one, two) = (profile.clone().named(&naming_key), narrow("one"), narrow("two"));
+    let (wide, one, two) = (profile.clone().named(), narrow("one"), narrow("two"));
     let names: Vec<_> = [&wide, &one, &two].into_iter().flat_map(Profile::all).map(Profile::record_name).collect();
     let distinct: std::collections::HashSet<_> = names.iter().collect();
     assert_eq!(distinct.len(), 6);

@@ -112,7 +112,7 @@ impl<'a> Renewal<'a> {
         if let Ok(record) = store.load(name).await {
             let record = record.unwrap_or_default();
             if let Some(next) = change(&record) {
-                let next = Record { generation: record.generation + 1, ..next };
+                let next = Record { generation: self.after(&record), about: self.about(), ..next };
                 let swap = store.compare_and_set(name, record.generation, Arc::new(next)).await;
                 written = matches!(swap, Ok(Swap::Stored));
             }
@@ -155,10 +155,10 @@ mod tests {
         let engine = Engine::from_toml(
             "[profiles.p]\nprovider = \"qpay\"\nbase_url = \"http://127.0.0.1:1\"\nclient_id = \"a\"\nclient_secret = \"b\"\nscope = \"cards\"",
         );
-        let store = MemoryStore::new().unwrap();
-        let core = Core::new(Clock::manual(), Box::new(store), TransportOptions::default(), 1 << 20).unwrap();
+        let core =
+            Core::new(Clock::manual(), Arc::new(MemoryStore::default()), TransportOptions::default(), 1 << 20).unwrap();
         let profile = Profile::clone(&engine.unwrap().source("p").unwrap().inner().profile());
-        let profile = profile.named(core.store.naming_key());
+        let profile = profile.named();
         let owner = Owner("this".to_owned());
         let brief = Brief {
             floor: 0,

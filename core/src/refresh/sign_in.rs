@@ -35,7 +35,7 @@ impl Renewal<'_> {
         let obtained_at = sent.unix();
         let mut generation = self.brief.floor + 1;
         self.replace(|record| {
-            generation = record.generation.max(self.brief.floor) + 1;
+            generation = self.after(record);
             let given = issued.refresh_token.as_ref().map(|token| StoredRefresh {
                 token: token.clone(),
                 obtained_at,

@@ -108,7 +108,7 @@ impl Source {
     pub(crate) fn reread(&self) {
         let seen = self.profile();
         let Ok(profile) = seen.reread() else { return };
-        let profile = Arc::new(profile.named(self.core.store.naming_key()));
+        let profile = Arc::new(profile.named());
         let _state = self.life.lock();
         // Changed meanwhile: what is there now was made later.
         self.swap_profile(&seen, profile);
@@ -121,7 +121,7 @@ impl Source {
                 return Err(Error::closed());
             }
             let seen = self.profile();
-            let updated = Arc::new(seen.updated(changes)?.named(self.core.store.naming_key()));
+            let updated = Arc::new(seen.updated(changes)?.named());
             let mut state = self.life.lock();
             if self.swap_profile(&seen, updated) {
                 state.update();
@@ -158,7 +158,7 @@ impl Source {
         let seen = self.profile();
         let Some(profile) = seen.with_changed_files() else { return false };
         let other = !profile.same_secrets(&seen);
-        let profile = Arc::new(profile.named(self.core.store.naming_key()));
+        let profile = Arc::new(profile.named());
         let mut state = self.life.lock();
         // Changed meanwhile: what is there now was made later.
         if self.swap_profile(&seen, profile) && other {

@@ -2,8 +2,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ring::hmac;
-
 use super::{Limit, Source};
 use crate::clock::Clock;
 use crate::config::TransportOptions;
@@ -11,7 +9,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::profile::Profile;
 use crate::record_name::RecordName;
 use crate::runtime::Core;
-use crate::store::{BoxFuture, MemoryStore, Owner, Record, Store, Swap};
+use crate::store::{BoxFuture, Listed, MemoryStore, Owner, Record, Store, Swap};
 use crate::{Engine, TokenOptions};
 
 /// A memory store that panics once, in the middle of a renewal, or fails, and counts what is read.
@@ -25,16 +23,12 @@ struct PanicsOnce {
 
 impl PanicsOnce {
     fn new(armed: bool) -> PanicsOnce {
-        let inner = MemoryStore::new().unwrap();
+        let inner = MemoryStore::default();
         PanicsOnce { inner, armed: AtomicBool::new(armed), fails: Arc::default(), loads: Arc::default() }
     }
 }
 
 impl Store for PanicsOnce {
-    fn naming_key(&self) -> &hmac::Key {
-        self.inner.naming_key()
-    }
-
     fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Arc<Record>>>> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         assert!(!self.armed.swap(false, Ordering::SeqCst), "the panic that this test is about");
@@ -57,6 +51,10 @@ impl Store for PanicsOnce {
         self.inner.lease(name, owner)
     }
 
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>>> {
+        self.inner.list()
+    }
+
     fn let_go(&self, names: &[RecordName], keep: &dyn Fn(&Record) -> bool) -> bool {
         self.inner.let_go(names, keep)
     }
@@ -76,7 +74,7 @@ fn a_renewal_that_panics_tells_its_waiters_and_frees_its_slot() {
     );
     let profile = Engine::from_toml(&toml).unwrap().source("p").unwrap().inner().profile();
     let core =
-        Core::new(Clock::system(), Box::new(PanicsOnce::new(true)), TransportOptions::default(), 1 << 20).unwrap();
+        Core::new(Clock::system(), Arc::new(PanicsOnce::new(true)), TransportOptions::default(), 1 << 20).unwrap();
     let source = Source::new(Arc::new(core), (*profile).clone());
     let ask = || {
         let until = Some(Instant::now() + Duration::from_secs(5));
@@ -97,7 +95,7 @@ fn a_reset_is_not_lost_with_a_renewal_that_could_not_read_the_store() {
     let profile = Engine::from_toml(&toml).unwrap().source("p").unwrap().inner().profile();
     let store = PanicsOnce::new(false);
     let fails = store.fails.clone();
-    let core = Core::new(Clock::manual(), Box::new(store), TransportOptions::default(), 1 << 20).unwrap();
+    let core = Core::new(Clock::manual(), Arc::new(store), TransportOptions::default(), 1 << 20).unwrap();
     let core = Arc::new(core);
     let source = Source::new(core.clone(), (*profile).clone());
     let ask = || {
@@ -128,7 +126,7 @@ fn a_renewal_of_a_narrowed_source_reads_one_record_more() {
     let loads = |profile: &Profile| {
         let store = PanicsOnce::new(false);
         let loads = store.loads.clone();
-        let core = Core::new(Clock::system(), Box::new(store), TransportOptions::default(), 1 << 20).unwrap();
+        let core = Core::new(Clock::system(), Arc::new(store), TransportOptions::default(), 1 << 20).unwrap();
         let source = Source::new(Arc::new(core), profile.clone());
         let until = Some(Instant::now() + Duration::from_secs(5));
         crate::block::block_on(source.token(Limit { until, min_remaining: Duration::ZERO, blocking: true })).unwrap();

@@ -5,16 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use ring::hmac;
-use ring::rand::SystemRandom;
-
-use super::{BoxFuture, LEASE, Owner, Record, Store, Swap};
-use crate::error::{Error, ErrorCode, Result};
+use super::{BoxFuture, LEASE, Listed, Owner, Record, Store, Swap};
+use crate::error::Result;
 use crate::forkcell::ForkCell;
 use crate::record_name::RecordName;
 
+#[derive(Default)]
 pub(crate) struct MemoryStore {
-    naming_key: hmac::Key,
     shelf: ForkCell<Mutex<Shelf>>,
 }
 
@@ -27,12 +24,6 @@ struct Shelf {
 }
 
 impl MemoryStore {
-    pub(crate) fn new() -> Result<MemoryStore> {
-        let naming_key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map_err(|_| Error::new(ErrorCode::Internal, "the operating system gave no random bytes"))?;
-        Ok(MemoryStore { naming_key, shelf: ForkCell::new() })
-    }
-
     /// No call panics while it holds the lock, so a poisoned one still holds whole records.
     fn with<R>(&self, use_shelf: impl FnOnce(&mut Shelf) -> R) -> R {
         let shelf = self.shelf.get_or_init(Mutex::default);
@@ -52,10 +43,6 @@ impl Shelf {
 }
 
 impl Store for MemoryStore {
-    fn naming_key(&self) -> &hmac::Key {
-        &self.naming_key
-    }
-
     fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Arc<Record>>>> {
         Box::pin(async move { Ok(self.with(|shelf| shelf.records.get(name).cloned())) })
     }
@@ -94,6 +81,12 @@ impl Store for MemoryStore {
         })
     }
 
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>>> {
+        // Nobody outside this process could ask.
+        let listed = |record: &Arc<Record>| Listed { outer: String::new(), record: Ok(Record::clone(record)) };
+        Box::pin(async move { Ok(self.with(|shelf| shelf.records.values().map(listed).collect())) })
+    }
+
     fn let_go(&self, names: &[RecordName], keep: &dyn Fn(&Record) -> bool) -> bool {
         self.with(|shelf| {
             let now = Instant::now();
@@ -129,8 +122,8 @@ mod tests {
 
     #[test]
     fn a_late_writer_loses_and_sees_the_winner() {
-        let store = MemoryStore::new().unwrap();
-        let name = RecordName::new(store.naming_key(), &["a".into()]);
+        let store = MemoryStore::default();
+        let name = RecordName::new(&["a".into()]);
         let record = |generation| Arc::new(Record { generation, ..Record::default() });
         assert!(matches!(now(store.compare_and_set(&name, 0, record(1))).unwrap(), Swap::Stored));
         assert!(matches!(now(store.compare_and_set(&name, 1, record(2))).unwrap(), Swap::Stored));
@@ -140,8 +133,8 @@ mod tests {
 
     #[test]
     fn one_owner_holds_the_lease_and_only_it_can_give_it_back() {
-        let store = MemoryStore::new().unwrap();
-        let name = RecordName::new(store.naming_key(), &["a".into()]);
+        let store = MemoryStore::default();
+        let name = RecordName::new(&["a".into()]);
         let (one, two) = (Owner("1".into()), Owner("2".into()));
         assert!(now(store.lease(&name, &one)).unwrap());
         assert!(now(store.lease(&name, &one)).unwrap());
