@@ -452,6 +452,16 @@ typedef int32_t qauth_severity;
 #define QAUTH_EVENT_SWITCHED 10
 
 /**
+ * The store cannot be used as it should: told once, by the profile that met it first, until it can. Seconds: 0.
+ */
+#define QAUTH_EVENT_STORE_DEGRADED 11
+
+/**
+ * The store can be used again. Seconds: 0.
+ */
+#define QAUTH_EVENT_STORE_RECOVERED 12
+
+/**
  * As it should be.
  */
 #define QAUTH_SEVERITY_DEBUG 1

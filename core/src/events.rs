@@ -56,6 +56,11 @@ event_kinds! {
     Evicted = 9, "evicted", Debug;
     /// Other credentials of the profile are used from now on, since those before were refused. No duration.
     Switched = 10, "switched", Warning;
+    /// The store cannot be used as it should: told once, by the profile that met it first, until it can. Tokens that are valid
+    /// are served, new ones live in this process, or are not obtained where that would harm. No duration.
+    StoreDegraded = 11, "store_degraded", Warning;
+    /// The store can be used again. No duration.
+    StoreRecovered = 12, "store_recovered", Info;
 }
 
 /// How much an event matters; the levels that every logging library has.
@@ -130,7 +135,8 @@ impl Event {
 
     /// Why: for what comes of a renewal, what set it off (`first_use`, `ahead`, `stale`, `expired`, `min_remaining`,
     /// `rejected`); for `served_while_failing` and `conflict` the error's code; for `skew`, `server_ahead` or `server_behind`; for
-    /// `invalidated`, `rejected`; for `evicted`, `unused`; for `switched`, `refused`.
+    /// `invalidated`, `rejected`; for `evicted`, `unused`; for `switched`, `refused`; for `store_degraded` the error's code; for `store_recovered`, `store`. A
+    /// token that a sibling obtained and that was adopted without a renewal: `announced`.
     pub fn reason(&self) -> &str {
         self.reason
     }
@@ -177,6 +183,8 @@ impl Event {
             EventKind::Invalidated => format!("token rejected by the API {seconds:.0} s after it was obtained"),
             EventKind::Skew => format!("the server's clock is {seconds:.0} s from ours ({reason}): check both clocks"),
             EventKind::Switched => "other credentials of the profile are used from now on".to_owned(),
+            EventKind::StoreDegraded => format!("the store cannot be used as it should: {error}"),
+            EventKind::StoreRecovered => "the store can be used again".to_owned(),
             EventKind::Evicted => format!("source let go of, unused for {seconds:.0} s"),
         }
     }

@@ -133,13 +133,17 @@ impl<T: Lent, F: Flight, P> Locked<'_, T, F, P> {
 
     /// A round of the renewal under way begins.
     pub(crate) fn begin(&mut self) -> Round {
+        let round = self.round();
+        self.rejected = false;
+        self.forget = false;
+        round
+    }
+
+    /// What a round that began now would start from.
+    pub(crate) fn round(&self) -> Round {
         let generation = self.current().map_or(0, |current| current.generation());
-        Round {
-            epoch: self.epoch,
-            floor: self.floor().max(generation),
-            rejected: std::mem::take(&mut self.rejected),
-            forget: std::mem::take(&mut self.forget),
-        }
+        let floor = self.floor().max(generation);
+        Round { epoch: self.epoch, floor, rejected: self.rejected, forget: self.forget }
     }
 
     /// Publishes, unless the source was invalidated, updated or closed since the round began; then later tokens only count.

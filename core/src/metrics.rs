@@ -40,6 +40,8 @@ pub struct Metrics {
     pub sources: usize,
     /// Sources that were let go of, since nobody used them.
     pub evicted: u64,
+    /// The store cannot be used as it should, as far as the last renewal saw.
+    pub store_degraded: bool,
     /// Each profile that had something to count, in the order of their names.
     pub profiles: Vec<ProfileMetrics>,
 }
@@ -153,17 +155,17 @@ impl Tallies {
         }
     }
 
-    pub(crate) fn snapshot(&self, sources: usize, evicted: u64) -> Metrics {
+    pub(crate) fn snapshot(&self, sources: usize, evicted: u64, store_degraded: bool) -> Metrics {
         let tallies = self.0.get().map(lock);
         let profiles = tallies.iter().flat_map(|tallies| tallies.iter());
         let mut profiles: Vec<ProfileMetrics> = profiles.map(|(name, tally)| tally.snapshot(name)).collect();
         profiles.sort_unstable_by(|one, other| one.profile.cmp(&other.profile));
-        Metrics { sources, evicted, profiles }
+        Metrics { sources, evicted, store_degraded, profiles }
     }
 }
 
 impl Metrics {
-    /// The same as JSON: `{"sources": 1, "evicted": 0, "profiles": {"pricing": {"provider": "…", "events": {…}, "failures": {…}, "requests": 1,
+    /// The same as JSON: `{"sources": 1, "evicted": 0, "store_degraded": false, "profiles": {"pricing": {"provider": "…", "events": {…}, "failures": {…}, "requests": 1,
     /// "renewals": 1, "renewal_seconds": 0.05, "expires_at": 1767225600, "clock_skew": 0.0}}}`.
     pub fn to_json(&self) -> Value {
         let profiles: Map<String, Value> = self
@@ -183,7 +185,12 @@ impl Metrics {
                 (profile.profile.clone(), value)
             })
             .collect();
-        json!({ "sources": self.sources, "evicted": self.evicted, "profiles": profiles })
+        json!({
+            "sources": self.sources,
+            "evicted": self.evicted,
+            "store_degraded": self.store_degraded,
+            "profiles": profiles,
+        })
     }
 
     /// The same in the text format of Prometheus (OpenMetrics 1.0): serve it as

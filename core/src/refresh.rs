@@ -2,13 +2,13 @@
 
 mod credentials;
 mod failures;
+mod record;
 mod sign_in;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::attach;
 use crate::clock::{Deadline, Moment};
 use crate::custom::{self, Desk};
 use crate::dpop::DpopKey;
@@ -23,16 +23,16 @@ use crate::response::{self, Refusal, Verdict};
 use crate::runtime::Core;
 use crate::secret::Secret;
 use crate::signing;
-use crate::store::{About, LEASE, Owner, Record, StoredRefresh, StoredToken, Swap};
+use crate::store::{LEASE, Owner, Record, StoredRefresh};
 use crate::token::{Issued, Published};
-use crate::windows::{WindowRules, Windows};
 
 pub(crate) use self::failures::{Pause, PauseKind};
 
 /// Attempts in one flight.
 const ATTEMPTS: u32 = 4;
-/// The same token with the same end, give or take.
-const SAME_END: Duration = Duration::from_secs(10);
+/// How often who waits for a lease looks whether it is free; at first, and then.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+const LONGEST_LOOK: Duration = Duration::from_millis(250);
 
 /// A renewal that gave no token.
 pub(crate) struct Failure {
@@ -98,6 +98,10 @@ pub(crate) struct Renewal<'a> {
     jumped: AtomicBool,
     /// What the store remembered of failures has been cleared.
     forgot: AtomicBool,
+    /// The store is of no use: what is obtained lives in this process.
+    alone: AtomicBool,
+    /// Before it could send anything, another party had the lease.
+    lost_lease: AtomicBool,
 }
 
 type Step<T> = std::result::Result<T, Failure>;
@@ -113,6 +117,8 @@ impl<'a> Renewal<'a> {
             attempts: AtomicU32::new(0),
             jumped: AtomicBool::new(false),
             forgot: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
+            lost_lease: AtomicBool::new(false),
             brief,
         }
     }
@@ -122,19 +128,43 @@ impl<'a> Renewal<'a> {
         if matches!(self.profile.grant, GrantKind::Static | GrantKind::SelfSigned) {
             return self.made_here();
         }
-        if let Some(adopted) = self.take_lease().await? {
-            return Ok(adopted);
-        }
-        // The lease is renewed for as long as the work takes.
-        let keep = async {
-            loop {
-                tokio::time::sleep(LEASE.mul_f64(0.3)).await;
-                let _ = self.core.store.lease(&self.name, &self.brief.owner).await;
+        loop {
+            match self.take_lease().await {
+                Ok(None) => {}
+                Ok(Some(adopted)) => return Ok(adopted),
+                Err(failure) if self.can_do_without(&failure.error) => {
+                    self.alone.store(true, Ordering::Relaxed);
+                    return self.despite_jumps().await;
+                }
+                Err(failure) => return Err(failure),
             }
-        };
-        tokio::select! {
-            result = self.despite_jumps() => result,
-            () = keep => unreachable!("the loop above has no end"),
+            // The lease is renewed for as long as the work takes.
+            let keep = async {
+                loop {
+                    tokio::time::sleep(LEASE.mul_f64(0.3)).await;
+                    let _ = self.core.store.lease(&self.name, &self.brief.owner).await;
+                }
+            };
+            let result = tokio::select! {
+                result = self.despite_jumps() => result,
+                () = keep => unreachable!("the loop above has no end"),
+            };
+            // Nothing was sent: whoever has the lease now brings the token.
+            let lost = self.lost_lease.swap(false, Ordering::Relaxed);
+            if result.is_ok() || !lost || self.deadline.passed(&self.now()) {
+                return result;
+            }
+        }
+    }
+
+    /// Whether a token can be obtained without this store. One that cannot be reached may hold a sibling's token, which a
+    /// login would kill, or whose refresh token would be spent twice. One that is there but fails keeps nothing, so that who can sign in
+    /// does.
+    fn can_do_without(&self, error: &Error) -> bool {
+        match error.code() {
+            ErrorCode::StoreUnavailable => !self.durable_first(),
+            ErrorCode::Store => !self.needs_person(),
+            _ => false,
         }
     }
 
@@ -168,14 +198,22 @@ impl<'a> Renewal<'a> {
         self.brief.forget && !self.forgot.load(Ordering::Relaxed)
     }
 
-    /// Waits for the lease; a sibling that holds it may bring the token meanwhile.
+    /// Waits for the lease. A sibling may have renewed already, which takes no lease to see, or brings the token meanwhile, or
+    /// its error.
     async fn take_lease(&self) -> Step<Option<Obtained>> {
+        let mut pause = FIRST_LOOK;
         loop {
+            let changed = self.core.store.changed(&self.name);
+            if let Some(record) = self.load().await? {
+                if let Some(adopted) = self.adoptable(&record) {
+                    return Ok(Some(adopted));
+                }
+                if let Some(failure) = self.remembered(&record).filter(|failure| self.holds_back(failure, &record)) {
+                    return Err(failure);
+                }
+            }
             if self.core.store.lease(&self.name, &self.brief.owner).await? {
                 return Ok(None);
-            }
-            if let Some(adopted) = self.load().await?.and_then(|record| self.adoptable(&record)) {
-                return Ok(Some(adopted));
             }
             if self.deadline.passed(&self.now()) {
                 return Err(Error::new(
@@ -184,8 +222,20 @@ impl<'a> Renewal<'a> {
                 )
                 .into());
             }
-            self.core.clock.look_again_after(Duration::from_millis(50)).await;
+            tokio::select! {
+                () = self.core.clock.look_again_after(pause) => {}
+                () = changed => {}
+            }
+            // Who is told of changes looks by itself only for the sake of a holder that died.
+            pause = pause.mul_f64(1.5).min(LONGEST_LOOK);
         }
+    }
+
+    /// Whether a remembered failure is the last word: it is cleared first where that was asked for, and a refused login says
+    /// nothing of a refresh token.
+    fn holds_back(&self, failure: &Failure, record: &Record) -> bool {
+        let refreshes = self.is_of_login(&failure.error) && self.usable_refresh(record).is_some();
+        !refreshes && !self.owes_forgetting()
     }
 
     /// A machine that slept, or whose wall clock was set, while the answer was under way has a token that ended before it
@@ -215,10 +265,7 @@ impl<'a> Renewal<'a> {
         let refused_for_all = if self.brief.forget { None } else { self.refused_for_all().await? };
         let for_all = || self.remembered(refused_for_all.as_ref()?);
         let login_refused = match self.remembered(&record).or_else(for_all) {
-            Some(failure) if !self.is_of_login(&failure.error) || self.usable_refresh(&record).is_none() => {
-                return Err(failure);
-            }
-            // That says nothing of a refresh token.
+            Some(failure) if self.holds_back(&failure, &record) => return Err(failure),
             failure => failure,
         };
         self.count_attempts_of(&record);
@@ -314,15 +361,19 @@ impl<'a> Renewal<'a> {
             match self.write(record, intent).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(self.adoptable(record)),
-                Err(failure) if self.needs_person() => return Err(failure),
-                // The store cannot be written: the refresh token stays unspent, and the profile signs in.
-                Err(_) => return Ok(None),
+                // The store cannot be written: the refresh token stays unspent, and the profile signs in if it can.
+                Err(failure) if self.can_do_without(&failure.error) => return Ok(None),
+                Err(failure) => return Err(failure),
             }
         }
         let failure = match self.send(GrantKind::RefreshToken, grant, Some(&token), dpop).await {
             Ok(sent) => return self.keep(record, sent, Some(token.clone()), dpop).await.map(Some),
             Err(failure) => failure,
         };
+        // Whoever has the lease now goes on from what stands there.
+        if self.lost_lease.load(Ordering::Relaxed) {
+            return Err(failure);
+        }
         let refused = failure.verdict == Verdict::Final
             && matches!(failure.error.code(), ErrorCode::InvalidGrant | ErrorCode::ReauthenticationRequired);
         match failure.verdict {
@@ -388,7 +439,7 @@ impl<'a> Renewal<'a> {
                 Verdict::Unknown => true,
                 Verdict::Final | Verdict::Noise => false,
             };
-            if !again || attempt >= ATTEMPTS {
+            if !again || attempt >= ATTEMPTS || self.lost_lease.load(Ordering::Relaxed) {
                 return Err(failure);
             }
             let pause = self.pause(&failure.error, attempt);
@@ -407,9 +458,11 @@ impl<'a> Renewal<'a> {
         dpop: Option<&DpopKey>,
     ) -> Step<Sent> {
         // Time may have passed in pauses: nothing that cannot be undone is sent without the lease.
-        if self.durable_first() && !self.core.store.lease(&self.name, &self.brief.owner).await? {
+        let alone = self.alone.load(Ordering::Relaxed);
+        if self.durable_first() && !alone && !self.core.store.lease(&self.name, &self.brief.owner).await? {
+            self.lost_lease.store(true, Ordering::Relaxed);
             let lost = Error::new(ErrorCode::Store, "another party has taken over the right to renew this token");
-            return Err(Failure { error: lost.with_retryable(true), verdict: Verdict::NotSent, remembered: None });
+            return Err(lost.with_retryable(true).into());
         }
         if kind == GrantKind::Custom {
             let (issued, sent) = custom::obtain(self.core, self.profile, self.desk, &self.deadline).await?;
@@ -428,201 +481,6 @@ impl<'a> Renewal<'a> {
         };
         let (issued, sent) = exchange.run().await?;
         Ok(Sent::Issued(Box::new(issued), sent))
-    }
-
-    /// Makes the record of a fresh token: written before anybody sees it where losing it would hurt, behind it elsewhere.
-    async fn keep(
-        &self,
-        record: &mut Arc<Record>,
-        sent: Sent,
-        spent: Option<Secret>,
-        dpop: Option<&DpopKey>,
-    ) -> Step<Obtained> {
-        let (issued, sent) = match sent {
-            Sent::Issued(issued, sent) => (*issued, sent),
-            Sent::Adopted(adopted) => return Ok(adopted),
-        };
-        let obtained_at = sent.unix();
-        let refresh = match (&issued.refresh_token, spent) {
-            (Some(token), _) => {
-                Some(StoredRefresh { token: token.clone(), obtained_at, lifetime: issued.refresh_lifetime })
-            }
-            // RFC 6749 6: no new one means that the old one stays good (fault 49).
-            (None, Some(token)) => {
-                let kept = record.refresh.as_ref().filter(|refresh| refresh.token == token).cloned();
-                Some(kept.unwrap_or(StoredRefresh { token, obtained_at, lifetime: None }))
-            }
-            (None, None) => None,
-        };
-        let seed = self.keep_successor(issued.refresh_token.as_ref(), record).await;
-        let generation = self.after(record);
-        let renewed = Record {
-            generation,
-            token: Some(StoredToken { issued: issued.clone(), generation, sent_at: obtained_at }),
-            refresh,
-            intent: None,
-            failure: None,
-            takeovers: record.takeovers.clone(),
-            conflicts: record.conflicts,
-            seed,
-            dpop_key: dpop.and_then(|key| key.stored.clone()),
-            about: self.about(),
-            written: None,
-        };
-        let published = self.publishable(&issued, generation, &sent, record.token.as_ref(), dpop);
-        if !self.durable_first() {
-            return match published {
-                Ok(published) => {
-                    let behind = Some((record.generation, Arc::new(renewed)));
-                    Ok(Obtained { published, adopted: false, behind })
-                }
-                // The token cannot be used, but the refresh token that came with it can.
-                Err(failure) => {
-                    self.write(record, renewed).await?;
-                    Err(failure)
-                }
-            };
-        }
-        match self.write(record, renewed).await {
-            Ok(true) => {}
-            Ok(false) => {
-                // Somebody else renewed: theirs is the one that the siblings use.
-                if let Some(adopted) = self.adoptable(record) {
-                    return Ok(adopted);
-                }
-                return Err(Error::new(
-                    ErrorCode::Store,
-                    "the record was changed by somebody else while it was renewed",
-                )
-                .with_retryable(true)
-                .into());
-            }
-            Err(failure) => {
-                // The token is good and the old one is gone: it lives on in memory.
-                tracing::error!(profile = %self.profile.name, error = %failure.error, "the renewed token could not be stored");
-            }
-        }
-        Ok(Obtained { published: published?, adopted: false, behind: None })
-    }
-
-    fn publishable(
-        &self,
-        issued: &Issued,
-        generation: u64,
-        sent: &Moment,
-        previous: Option<&StoredToken>,
-        dpop: Option<&DpopKey>,
-    ) -> Step<Arc<Published>> {
-        let clock = &self.core.clock;
-        let windows = match issued.lifetime {
-            None => Windows::endless(),
-            Some(lifetime) => {
-                let windows = Windows::new(sent, lifetime, &self.rules());
-                let end = sent.unix() + lifetime;
-                let same = previous.is_some_and(|previous| {
-                    let previous_end = previous.sent_at + previous.issued.lifetime.unwrap_or(Duration::MAX / 2);
-                    previous.issued.access_token == issued.access_token && end <= previous_end + SAME_END
-                });
-                if same { windows.to_the_end() } else { windows }
-            }
-        };
-        let affixes = attach::affixes(self.profile);
-        let published = Published::new(issued, affixes, generation, *sent, windows, clock).bound_to(dpop);
-        let now = clock.now();
-        if !published.valid(&now) {
-            let jumped = issued.lifetime.is_some_and(|lifetime| now.awake_since(sent) < lifetime);
-            self.jumped.store(jumped, Ordering::Relaxed);
-            return Err(Failure {
-                error: Error::protocol("the token had already expired when it arrived").with_retryable(true),
-                verdict: Verdict::Unknown,
-                remembered: None,
-            });
-        }
-        Ok(Arc::new(published))
-    }
-
-    /// A token in the record that is newer than any this source has had, and not about to end.
-    fn adoptable(&self, record: &Record) -> Option<Obtained> {
-        let token = record.token.as_ref().filter(|token| token.generation > self.brief.floor)?;
-        let lifetime = token.issued.lifetime?;
-        let now = self.now();
-        // A time in the future counts as just obtained: the remaining life is never more than the lifetime.
-        let age = now.unix().saturating_sub(token.sent_at);
-        let windows = Windows::new(&now, lifetime, &self.rules());
-        if age >= windows.stale_at.left(&now) {
-            return None;
-        }
-        let sent = now.before(age);
-        let windows = Windows::new(&sent, lifetime, &self.rules());
-        // A token that is bound to a key that is not there is of no use.
-        let dpop = self.dpop_key(record).ok().filter(|_| !self.profile.dpop || self.has_dpop_key(record))?;
-        let affixes = attach::affixes(self.profile);
-        let published = Published::new(&token.issued, affixes, token.generation, sent, windows, &self.core.clock);
-        let published = published.bound_to(dpop.as_ref());
-        Some(Obtained { published: Arc::new(published), adopted: true, behind: None })
-    }
-
-    fn has_dpop_key(&self, record: &Record) -> bool {
-        record.dpop_key.is_some() || self.profile.dpop_key.is_some()
-    }
-
-    fn rules(&self) -> WindowRules {
-        WindowRules {
-            buffer: self.profile.buffer,
-            ahead: self.profile.ahead,
-            spread: self.brief.spread,
-            mode: self.profile.mode,
-        }
-    }
-
-    /// The generation of what is written over this record. Where others share the store it counts in milliseconds since
-    /// 1970: in a store that has lost its newest records, or all of them, what is written anew is newer than what was there.
-    fn after(&self, record: &Record) -> u64 {
-        let next = record.generation.max(self.brief.floor) + 1;
-        match self.core.store.shared() {
-            true => next.max(self.now().unix().as_millis() as u64),
-            false => next,
-        }
-    }
-
-    fn about(&self) -> About {
-        About { profile: self.profile.name.clone(), provider: self.profile.provider.name().to_owned() }
-    }
-
-    /// Writes `next` over `record` if nobody else wrote meanwhile; otherwise `record` becomes what stands there.
-    async fn write(&self, record: &mut Arc<Record>, next: Record) -> Step<bool> {
-        let generation = next.generation.max(self.after(record));
-        let next = Arc::new(Record { generation, about: self.about(), ..next });
-        match self.core.store.compare_and_set(&self.name, record.generation, next.clone()).await? {
-            Swap::Stored => {
-                *record = next;
-                Ok(true)
-            }
-            Swap::Lost(winner) => {
-                *record = winner.unwrap_or_default();
-                Ok(false)
-            }
-        }
-    }
-
-    /// Writes what was published first.
-    pub(crate) async fn write_behind(&self, obtained: &mut Obtained) {
-        let Some((expected, record)) = obtained.behind.take() else { return };
-        // A loser here has a good token all the same, and so has the winner.
-        if let Err(error) = self.core.store.compare_and_set(&self.name, expected, record).await {
-            tracing::warn!(profile = %self.profile.name, %error, "a token could not be stored");
-        }
-    }
-
-    /// Gives the lease back; the last step.
-    pub(crate) async fn finish(&self) {
-        if !matches!(self.profile.grant, GrantKind::Static | GrantKind::SelfSigned) {
-            let _ = self.core.store.release(&self.name, &self.brief.owner).await;
-        }
-    }
-
-    async fn load(&self) -> Step<Option<Arc<Record>>> {
-        Ok(self.core.store.load(&self.name).await?)
     }
 
     /// Whose token it renews.

@@ -12,7 +12,8 @@ use crate::config::{Config, Keeping};
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
 use crate::profile::{Narrowing, Profile};
-use crate::runtime::Core;
+use crate::record_name::RecordName;
+use crate::runtime::{Core, Siblings};
 use crate::source::Source;
 
 /// The core, the profiles that sources are made of, and the sources. Who finds a source in the map takes no lock.
@@ -65,6 +66,10 @@ impl Registry {
             look_at: AtomicUsize::new(keeping.max),
             evicted: AtomicU64::new(0),
         });
+        if registry.core.store.shared() {
+            let weak: Weak<Registry> = Arc::downgrade(&registry);
+            registry.core.tell_of_siblings(weak);
+        }
         if let Some(interval) = eviction::interval(&keeping) {
             let weak: Weak<Registry> = Arc::downgrade(&registry);
             registry.core.look_every(interval, weak);
@@ -113,12 +118,25 @@ impl Registry {
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
-        self.core.tallies.snapshot(self.sources.len(), self.evicted.load(Ordering::Relaxed))
+        let degraded = self.core.store_degraded.load(Ordering::Relaxed);
+        self.core.tallies.snapshot(self.sources.len(), self.evicted.load(Ordering::Relaxed), degraded)
+    }
+
+    /// The sources whose record may have changed in the store look whether a sibling has renewed.
+    fn look(&self, name: &RecordName) {
+        let sources = self.sources.pin();
+        sources.values().filter(|source| source.profile().record_name() == *name).for_each(Source::look_for_sibling);
     }
 
     pub(crate) fn close(&self) {
         self.sources.pin().values().for_each(|source| source.close());
         self.core.close();
+    }
+}
+
+impl Siblings for Registry {
+    fn changed(&self, name: &RecordName) {
+        self.look(name);
     }
 }
 

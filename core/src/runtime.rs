@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::events::Events;
 use crate::forkcell::{self, ForkCell};
 use crate::metrics::Tallies;
+use crate::record_name::RecordName;
 use crate::schedule::{Schedule, Timed};
 use crate::store::Store;
 use crate::transport::Transport;
@@ -37,9 +38,18 @@ pub(crate) struct Core {
     transport: ForkCell<Transport>,
     transport_options: TransportOptions,
     running: ForkCell<Running>,
+    /// Who hears what siblings do in the store, once the runtime runs.
+    siblings: OnceLock<Weak<dyn Siblings>>,
+    /// It was told that the store cannot be used as it should.
+    pub(crate) store_degraded: AtomicBool,
     /// Looks after all sources at intervals, once the runtime runs.
     housekeeping: OnceLock<(Duration, Weak<dyn Timed>)>,
     closed: AtomicBool,
+}
+
+/// Hears that somebody may have changed a record.
+pub(crate) trait Siblings: Send + Sync {
+    fn changed(&self, name: &RecordName);
 }
 
 /// What belongs to one process and must never cross a fork.
@@ -80,6 +90,8 @@ impl Core {
             transport: ForkCell::new(),
             transport_options: transport,
             running: ForkCell::new(),
+            siblings: OnceLock::new(),
+            store_degraded: AtomicBool::new(false),
             housekeeping: OnceLock::new(),
             closed: AtomicBool::new(false),
         };
@@ -99,6 +111,7 @@ impl Core {
         let running = self.running.get_or_try_init(|| {
             let running = Running::start(&self.clock)?;
             self.look_later(&running);
+            self.watch_siblings(&running);
             Ok(running)
         })?;
         // Closed in between: the runtime that was just started has nobody else to stop it.
@@ -112,6 +125,24 @@ impl Core {
     /// Has somebody look after the sources at intervals, from the moment on when the runtime runs.
     pub(crate) fn look_every(&self, interval: Duration, who: Weak<dyn Timed>) {
         let _ = self.housekeeping.set((interval, who));
+    }
+
+    /// Has somebody told of what siblings do in the store, from the moment on when the runtime runs.
+    pub(crate) fn tell_of_siblings(&self, who: Weak<dyn Siblings>) {
+        let _ = self.siblings.set(who);
+    }
+
+    fn watch_siblings(&self, running: &Running) {
+        let Some(who) = self.siblings.get().cloned() else { return };
+        let store = self.store.clone();
+        running.handle.spawn(async move {
+            let told = |name: &RecordName| {
+                if let Some(who) = who.upgrade() {
+                    who.changed(name);
+                }
+            };
+            store.watch(&told).await;
+        });
     }
 
     /// The next look.

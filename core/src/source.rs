@@ -5,6 +5,7 @@ mod flight;
 mod keeping;
 mod landing;
 mod report;
+mod sibling;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

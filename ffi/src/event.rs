@@ -39,6 +39,10 @@ pub const QAUTH_EVENT_SKEW: qauth_kind = 8;
 pub const QAUTH_EVENT_EVICTED: qauth_kind = 9;
 /// Other credentials of the profile are used from now on, since those before were refused. Seconds: 0.
 pub const QAUTH_EVENT_SWITCHED: qauth_kind = 10;
+/// The store cannot be used as it should: told once, by the profile that met it first, until it can. Seconds: 0.
+pub const QAUTH_EVENT_STORE_DEGRADED: qauth_kind = 11;
+/// The store can be used again. Seconds: 0.
+pub const QAUTH_EVENT_STORE_RECOVERED: qauth_kind = 12;
 
 /// How much an event matters, one of the QAUTH_SEVERITY_... numbers: the levels that every logging library has.
 pub type qauth_severity = i32;
@@ -123,6 +127,8 @@ fn name(kind: qauth_kind) -> &'static CStr {
         QAUTH_EVENT_SKEW => c"skew",
         QAUTH_EVENT_EVICTED => c"evicted",
         QAUTH_EVENT_SWITCHED => c"switched",
+        QAUTH_EVENT_STORE_DEGRADED => c"store_degraded",
+        QAUTH_EVENT_STORE_RECOVERED => c"store_recovered",
         _ => c"unknown",
     }
 }

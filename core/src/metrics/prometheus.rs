@@ -29,6 +29,10 @@ impl Collector for Metrics {
         encoder
             .encode_descriptor("evicted_sources", help, None, MetricType::Counter)?
             .encode_counter::<NoLabelSet, u64, u64>(&self.evicted, None)?;
+        let help = "1 while the store cannot be used as it should";
+        encoder
+            .encode_descriptor("store_degraded", help, None, MetricType::Gauge)?
+            .encode_gauge(&i64::from(self.store_degraded))?;
         let mut family =
             encoder.encode_descriptor("events", "What happened to tokens, by kind", None, MetricType::Counter)?;
         for profile in &self.profiles {
@@ -101,10 +105,11 @@ mod tests {
         tally.renewal_took(Duration::from_millis(40));
         tally.renewal_took(Duration::from_secs(20));
         tally.token_ends(Some(Duration::from_secs(1_767_225_600)));
-        let text = tallies.snapshot(2, 1).to_prometheus();
+        let text = tallies.snapshot(2, 1, true).to_prometheus();
         for line in [
             "qauth_sources 2",
             "qauth_evicted_sources_total 1",
+            "qauth_store_degraded 1",
             "# TYPE qauth_events counter",
             "qauth_events_total{profile=\"pricing\",provider=\"acme\",event=\"obtained\"} 1",
             "qauth_renewal_failures_total{profile=\"pricing\",provider=\"acme\",code=\"network\"} 1",

@@ -83,8 +83,7 @@ impl Renewal<'_> {
             next.conflicts = 0;
         }
         if next.takeovers.len() < TAKEOVERS {
-            self.write(record, next).await?;
-            return Ok(());
+            return self.note(record, next).await;
         }
         let wait = (FIRST_CONFLICT * (1 << next.conflicts.min(5))).min(LONGEST_CONFLICT);
         let advice = self.profile.provider.definition().lifetime.conflict_advice.as_deref();
@@ -107,7 +106,7 @@ impl Renewal<'_> {
             last: false,
             count: 0,
         });
-        self.write(record, next).await?;
+        self.note(record, next).await?;
         let pause = Pause::new(now.after(wait), error.clone(), PauseKind::Refused);
         Err(Failure { error, verdict: Verdict::Final, remembered: Some(pause) })
     }

@@ -105,13 +105,8 @@ impl Renewal<'_> {
         let mut record = self.load().await.ok().flatten().unwrap_or_default();
         for _ in 0..ROUNDS {
             let written = next(&record);
-            match self.write(&mut record, written).await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(failure) => {
-                    tracing::error!(profile = %self.profile.name, error = %failure.error, "a sign-in could not be stored");
-                    return;
-                }
+            if self.write_or_hold(&mut record, written).await {
+                return;
             }
         }
         tracing::error!(profile = %self.profile.name, "a sign-in could not be stored: others keep writing");

@@ -11,6 +11,7 @@ use super::report::Cause;
 use super::{Locked, Outcome, Source};
 use crate::error::{Error, ErrorCode, Result};
 use crate::events::EventKind;
+use crate::life::Round;
 use crate::profile::{Mode, Profile};
 use crate::refresh::{Brief, Pause, PauseKind, Renewal};
 use crate::schedule::Timed;
@@ -55,6 +56,7 @@ impl Source {
             let cause = if brief.rejected { Cause::Rejected } else { cause };
             let desk = self.has_function().then(|| self.desk());
             let (renewal, result) = Renewal::with_what_works(&self.core, &profile, desk, brief).await;
+            self.core.notice_store((&profile, self.tally()));
             match result {
                 Ok(mut obtained) => {
                     let published = obtained.published.clone();
@@ -115,7 +117,17 @@ impl Source {
     /// What a renewal starts from, and the epoch in which it does.
     pub(crate) fn brief(&self) -> (u64, Brief) {
         let round = self.life.lock().begin();
-        let brief = Brief {
+        (round.epoch, self.brief_of(round))
+    }
+
+    /// The same for who only looks into the record: nothing is taken on.
+    pub(super) fn glance(&self) -> (u64, Brief) {
+        let round = self.life.lock().round();
+        (round.epoch, self.brief_of(round))
+    }
+
+    fn brief_of(&self, round: Round) -> Brief {
+        Brief {
             floor: round.floor,
             rejected: round.rejected,
             forget: round.forget,
@@ -124,8 +136,7 @@ impl Source {
             served_until: self.life.published().as_ref().and_then(|published| published.expires().copied()),
             tally: self.tally().clone(),
             lent: self.lent(),
-        };
-        (round.epoch, brief)
+        }
     }
 
     /// Publishes, unless the source was invalidated, updated or closed since `epoch`; and uses the credentials that brought

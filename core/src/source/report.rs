@@ -56,6 +56,25 @@ impl Core {
         let about = (profile.name.as_str(), profile.provider.name());
         self.events.tell(more(Event::new(kind, about, reason, duration, self.clock.now().unix())));
     }
+
+    /// Tells when the store cannot be used as it should, and when it can again.
+    pub(crate) fn notice_store(&self, (profile, tally): (&Profile, &Tally)) {
+        let trouble = self.store.trouble();
+        if self.store_degraded.swap(trouble.is_some(), Ordering::Relaxed) == trouble.is_some() {
+            return;
+        }
+        match trouble {
+            Some(error) => {
+                let reason = error.code().name();
+                self.report((profile, tally), EventKind::StoreDegraded, reason, Duration::ZERO, |event| {
+                    event.with_error(&error)
+                });
+            }
+            None => {
+                self.report((profile, tally), EventKind::StoreRecovered, "store", Duration::ZERO, |event| event);
+            }
+        }
+    }
 }
 
 impl Source {

@@ -1,0 +1,43 @@
+//! A token that a sibling has put into the store is taken up at once: the one before may be dead already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Source;
+use crate::events::EventKind;
+use crate::refresh::Renewal;
+
+impl Source {
+    /// The record may have changed. Who serves a token looks whether there is a newer one; who renews, or has never had one,
+    /// looks by itself.
+    pub(crate) fn look_for_sibling(self: &Arc<Self>) {
+        let wanted = {
+            let state = self.life.lock();
+            state.flight().is_none() && state.current().is_some()
+        };
+        if wanted
+            && !self.is_closed()
+            && let Ok(running) = self.core.running()
+        {
+            running.handle.spawn(self.clone().take_up_sibling());
+        }
+    }
+
+    async fn take_up_sibling(self: Arc<Self>) {
+        let (epoch, brief) = self.glance();
+        let profile = self.profile();
+        let Some(obtained) = Renewal::new(&self.core, &profile, None, brief).of_sibling().await else { return };
+        let published = obtained.published;
+        let mut state = self.life.lock();
+        // A renewal that has begun meanwhile finds it too.
+        if state.flight().is_some() || self.core.is_closed() || !state.publish(&published, epoch) {
+            return;
+        }
+        drop(state);
+        self.schedule(&published);
+        self.tally().token_ends(published.expires().map(|end| end.unix()));
+        self.core.report((&profile, self.tally()), EventKind::Adopted, "announced", Duration::ZERO, |event| {
+            event.with_generation(published.generation)
+        });
+    }
+}
