@@ -31,6 +31,7 @@ mod engine;
 mod error;
 mod events;
 mod exchange;
+mod exit;
 mod forkcell;
 mod jose;
 mod json;

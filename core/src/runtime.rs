@@ -14,6 +14,7 @@ use crate::discovery::Descriptions;
 use crate::dpop::Nonces;
 use crate::error::{Error, ErrorCode, Result};
 use crate::events::Events;
+use crate::exit::HoldExit;
 use crate::forkcell::{self, ForkCell};
 use crate::metrics::Tallies;
 use crate::record_name::RecordName;
@@ -69,8 +70,8 @@ struct Critical {
     changed: Condvar,
 }
 
-/// Keeps close waiting while it lives.
-pub(crate) struct CriticalGuard<'a>(&'a Critical);
+/// Keeps close, and the end of the process, waiting while it lives.
+pub(crate) struct CriticalGuard<'a>(&'a Critical, #[allow(dead_code)] HoldExit);
 
 impl Core {
     pub(crate) fn new(
@@ -241,7 +242,7 @@ impl Running {
 
     pub(crate) fn critical(&self) -> CriticalGuard<'_> {
         *lock(&self.critical.count) += 1;
-        CriticalGuard(&self.critical)
+        CriticalGuard(&self.critical, HoldExit::new())
     }
 
     fn stop(&self) {

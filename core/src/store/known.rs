@@ -95,25 +95,30 @@ impl<S: Store> Known<S> {
         Ok(standing)
     }
 
-    /// Writes dirty records until there are none.
+    /// Writes dirty records, whenever there are some.
     async fn clean(&self) {
         let mut pause = FIRST_RETRY;
         loop {
-            let dirty: Vec<RecordName> = {
-                let records = lock(&self.memory().records);
-                records.iter().filter(|(_, entry)| entry.dirty).map(|(name, _)| name.clone()).collect()
-            };
-            if dirty.is_empty() {
+            if self.dirty().is_empty() {
                 self.memory().dirtied.notified().await;
                 pause = FIRST_RETRY;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_RETRY);
-            for name in dirty {
-                // That writes it, if it is still the newest.
-                let _ = self.load(&name).await;
-            }
+            self.write_dirty().await;
         }
+    }
+
+    /// Writes those that are still the newest.
+    async fn write_dirty(&self) {
+        for name in self.dirty() {
+            let _ = self.load(&name).await;
+        }
+    }
+
+    fn dirty(&self) -> Vec<RecordName> {
+        let records = lock(&self.memory().records);
+        records.iter().filter(|(_, entry)| entry.dirty).map(|(name, _)| name.clone()).collect()
     }
 
     fn tell(&self, name: &RecordName) {
@@ -204,4 +209,179 @@ impl<S: Store> Store for Known<S> {
 /// These guard values that are whole at any time.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::{MemoryStore, StoredRefresh};
+    use super::*;
+    use crate::block::block_on;
+    use crate::error::ErrorCode;
+    use crate::secret::Secret;
+
+    /// A store that others write too, and that can be away.
+    #[derive(Default)]
+    struct Shared {
+        inner: MemoryStore,
+        away: AtomicBool,
+    }
+
+    impl Store for Shared {
+        fn load<'a>(&'a self, name: &'a RecordName) -> BoxFuture<'a, Result<Option<Arc<Record>>>> {
+            let loading = self.inner.load(name);
+            match self.away.load(Ordering::SeqCst) {
+                true => Box::pin(async { Err(Error::new(ErrorCode::StoreUnavailable, "away")) }),
+                false => loading,
+            }
+        }
+
+        fn compare_and_set<'a>(
+            &'a self,
+            name: &'a RecordName,
+            expected: u64,
+            record: Arc<Record>,
+        ) -> BoxFuture<'a, Result<Swap>> {
+            match self.away.load(Ordering::SeqCst) {
+                true => Box::pin(async { Err(Error::new(ErrorCode::StoreUnavailable, "away")) }),
+                false => self.inner.compare_and_set(name, expected, record),
+            }
+        }
+
+        fn lease<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<bool>> {
+            self.inner.lease(name, owner)
+        }
+
+        fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>> {
+            self.inner.release(name, owner)
+        }
+
+        fn list(&self) -> BoxFuture<'_, Result<Vec<Listed>>> {
+            self.inner.list()
+        }
+
+        fn let_go(&self, names: &[RecordName], keep: &dyn Fn(&Record) -> bool) -> bool {
+            self.inner.let_go(names, keep)
+        }
+    }
+
+    fn record(generation: u64) -> Arc<Record> {
+        let token = Secret::new(format!("refresh-{generation}"));
+        let refresh = Some(StoredRefresh { token, obtained_at: Duration::ZERO, lifetime: None });
+        Arc::new(Record { generation, refresh, ..Record::default() })
+    }
+
+    struct Bench {
+        known: Known<Shared>,
+        name: RecordName,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            Bench { known: Known::new(Shared::default(), Clock::manual()), name: RecordName::new(&["a".into()]) }
+        }
+
+        fn away(&self, away: bool) {
+            self.known.store.away.store(away, Ordering::SeqCst);
+        }
+
+        fn loaded(&self) -> Option<u64> {
+            block_on(self.known.load(&self.name)).unwrap().map(|record| record.generation)
+        }
+
+        /// What stands in the store itself.
+        fn stands(&self) -> Option<u64> {
+            block_on(self.known.store.inner.load(&self.name)).unwrap().map(|record| record.generation)
+        }
+
+        fn write(&self, expected: u64, generation: u64) -> Result<bool> {
+            let swap = block_on(self.known.compare_and_set(&self.name, expected, record(generation)))?;
+            Ok(matches!(swap, Swap::Stored))
+        }
+
+        /// Somebody else does, or a failover, a backup, a hand with FLUSHALL.
+        fn becomes(&self, generation: Option<u64>) {
+            let inner = &self.known.store.inner;
+            inner.let_go(std::slice::from_ref(&self.name), &|_| false);
+            if let Some(generation) = generation {
+                assert!(matches!(
+                    block_on(inner.compare_and_set(&self.name, 0, record(generation))).unwrap(),
+                    Swap::Stored
+                ));
+            }
+        }
+    }
+
+    /// fault 47
+    #[test]
+    fn a_record_that_could_not_be_written_is_served_and_written_later() {
+        let bench = Bench::new();
+        assert!(bench.write(0, 1).unwrap());
+        bench.away(true);
+        assert_eq!(bench.write(1, 2).unwrap_err().code(), ErrorCode::StoreUnavailable);
+        bench.known.hold(&bench.name, record(2));
+        assert_eq!((bench.loaded(), bench.stands()), (Some(2), Some(1)));
+        block_on(bench.known.write_dirty());
+        assert_eq!(bench.known.dirty().len(), 1);
+        // What must not be lost is not let go of.
+        assert!(!bench.known.let_go(std::slice::from_ref(&bench.name), &|_| false));
+        bench.away(false);
+        block_on(bench.known.write_dirty());
+        assert_eq!((bench.loaded(), bench.stands(), bench.known.dirty().len()), (Some(2), Some(2), 0));
+        assert!(bench.known.let_go(std::slice::from_ref(&bench.name), &|_| false));
+    }
+
+    #[test]
+    fn a_record_that_could_not_be_written_gives_way_to_a_newer_one() {
+        let bench = Bench::new();
+        bench.known.hold(&bench.name, record(2));
+        bench.becomes(Some(3));
+        assert_eq!((bench.loaded(), bench.stands(), bench.known.dirty().len()), (Some(3), Some(3), 0));
+    }
+
+    /// faults 65, 68, 69
+    #[test]
+    fn a_store_that_steps_back_gets_the_newer_record_again() {
+        let bench = Bench::new();
+        assert!(bench.write(0, 5).unwrap());
+        for back in [Some(4), None] {
+            bench.becomes(back);
+            assert_eq!((bench.loaded(), bench.stands()), (Some(5), Some(5)));
+        }
+        // What a sibling has written since is known too.
+        bench.becomes(Some(7));
+        assert_eq!(bench.loaded(), Some(7));
+        bench.becomes(Some(6));
+        assert_eq!((bench.loaded(), bench.stands()), (Some(7), Some(7)));
+    }
+
+    #[test]
+    fn what_is_of_no_more_use_is_not_brought_back() {
+        let bench = Bench::new();
+        let empty = Arc::new(Record { generation: 5, ..Record::default() });
+        block_on(bench.known.compare_and_set(&bench.name, 0, empty)).unwrap();
+        bench.becomes(None);
+        assert_eq!((bench.loaded(), bench.stands()), (None, None));
+    }
+
+    /// fault 67
+    #[test]
+    fn trouble_is_known_until_the_store_answers_again() {
+        let bench = Bench::new();
+        bench.away(true);
+        assert!(block_on(bench.known.load(&bench.name)).is_err());
+        assert_eq!(bench.known.trouble().unwrap().code(), ErrorCode::StoreUnavailable);
+        bench.away(false);
+        assert_eq!(bench.loaded(), None);
+        assert!(bench.known.trouble().is_none());
+    }
+
+    #[test]
+    fn who_waits_for_a_change_is_woken_by_one_that_came_before_it_was_polled() {
+        let bench = Bench::new();
+        let changed = bench.known.changed(&bench.name);
+        bench.known.tell(&bench.name);
+        block_on(changed);
+    }
 }
