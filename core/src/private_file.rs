@@ -67,7 +67,7 @@ fn folder(path: &Path) -> &Path {
 }
 
 /// Makes a folder, and those above it, to stay: its name is as durable as what is written into it.
-fn make(new: &Path) -> io::Result<()> {
+pub(crate) fn make(new: &Path) -> io::Result<()> {
     if new.is_dir() {
         return Ok(());
     }
