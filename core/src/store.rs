@@ -1,6 +1,7 @@
 //! Where tokens live beyond one source: the record, and the small trait that every store has (DESIGN.md 5).
 
 mod codec;
+mod file;
 mod keys;
 mod known;
 mod memory;
@@ -11,7 +12,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use file::FileStore;
 pub(crate) use keys::Keys;
+use known::Known;
 pub(crate) use memory::MemoryStore;
 
 use crate::clock::Clock;
@@ -134,7 +137,7 @@ pub(crate) enum Swap {
 }
 
 /// Who holds a lease: one source in one process, which renews one at a time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Owner(pub(crate) String);
 
 /// One record as a list of the store shows it.
@@ -149,11 +152,11 @@ pub(crate) struct Listed {
 /// # Errors
 /// `config`; `store`: the folder cannot be used.
 pub(crate) fn open(options: &StoreOptions, clock: &Clock) -> Result<Arc<dyn Store>> {
-    let _ = clock;
     match options {
         StoreOptions::Memory => Ok(Arc::new(MemoryStore::default())),
-        // Known::new(FileStore::open(options, clock.clone())?, clock.clone())
-        StoreOptions::File(_) => Err(Error::new(ErrorCode::Unsupported, "store.kind: there is no file store yet")),
+        StoreOptions::File(options) => {
+            Ok(Arc::new(Known::new(FileStore::open(options, clock.clone())?, clock.clone())))
+        }
         // Known::new(RedisStore::open(options, clock.clone())?, clock.clone())
         StoreOptions::Redis(_) => Err(Error::new(ErrorCode::Unsupported, "store.kind: there is no redis store yet")),
     }

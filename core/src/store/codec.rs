@@ -35,7 +35,7 @@ pub(crate) enum Unreadable {
 }
 
 /// The random key that makes outer names, once per store.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct NamingKey(Zeroizing<Vec<u8>>);
 
 /// Turns the records of one store into bytes and back.

@@ -151,7 +151,8 @@ fn not_opened(path: &Path, error: &io::Error) -> Error {
 
 /// What is not as the store made it is neither used nor put right.
 fn refused(path: &Path, why: &str) -> Error {
-    let message = format!("store.path: {} is refused: {why}; put it right, move it away, or name another folder", path.display());
+    let message =
+        format!("store.path: {} is refused: {why}; put it right, move it away, or name another folder", path.display());
     Error::new(ErrorCode::Store, message)
 }
 

@@ -32,15 +32,15 @@ struct Part {
 const NONE: RawFd = -1;
 
 impl OwnFile {
-    /// Opens a file, again if a fork came in between.
-    pub(super) fn open(open: impl Fn() -> io::Result<File>) -> io::Result<OwnFile> {
+    /// Opens a file, again if a fork came in between. The outer error is of forks, the inner one of `open`.
+    pub(super) fn open<E>(open: impl Fn() -> Result<File, E>) -> io::Result<Result<OwnFile, E>> {
         notice_forks()?;
         for _ in 0..20_000 {
             // In this order: as many ended as begun means that none was under way when `begun` was read.
             let ended = ENDED.load(Ordering::SeqCst);
             let begun = BEGUN.load(Ordering::SeqCst);
             if ended == begun {
-                let own = OwnFile::list(open()?);
+                let own = open().map(OwnFile::list);
                 if BEGUN.load(Ordering::SeqCst) == begun {
                     return Ok(own);
                 }
@@ -61,6 +61,12 @@ impl Deref for OwnFile {
 
     fn deref(&self) -> &File {
         &self.file
+    }
+}
+
+impl AsRawFd for OwnFile {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
     }
 }
 
@@ -183,7 +189,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // More than one part of the list holds.
         let own: Vec<OwnFile> = (0..150)
-            .map(|number| OwnFile::open(|| File::create(folder.path().join(number.to_string()))).unwrap())
+            .map(|number| OwnFile::open(|| File::create(folder.path().join(number.to_string()))).unwrap().unwrap())
             .collect();
         let numbers: Vec<RawFd> = own.iter().map(|own| own.as_raw_fd()).collect();
         let child = fork(|| {
@@ -200,13 +206,17 @@ mod tests {
         // fault 73
         let folder = tempfile::tempdir().unwrap();
         let file = |number: usize| File::create(folder.path().join(number.to_string()));
+        let (mut there, here) = io::pipe().unwrap();
         let (done, stop) = mpsc::channel::<()>();
         let forking = std::thread::spawn(move || {
             let mut children = Vec::new();
-            while stop.try_recv().is_err() && children.len() < 400 {
+            while children.is_empty() || (stop.try_recv().is_err() && children.len() < 400) {
                 children.push(fork(|| {
-                    // SAFETY: waits until it is killed.
-                    unsafe { libc::pause() };
+                    // SAFETY: says that it has begun, and waits until it is killed.
+                    unsafe {
+                        libc::write(here.as_raw_fd(), [1u8].as_ptr().cast(), 1);
+                        libc::pause();
+                    }
                     0
                 }));
             }
@@ -214,14 +224,14 @@ mod tests {
         });
         let own: Vec<OwnFile> = (0..200)
             .map(|number| {
-                let own = OwnFile::open(|| file(number)).unwrap();
+                let own = OwnFile::open(|| file(number)).unwrap().unwrap();
                 own.try_lock().unwrap();
                 own
             })
             .collect();
         done.send(()).ok();
         let children = forking.join().unwrap();
-        assert!(!children.is_empty());
+        io::Read::read_exact(&mut there, &mut vec![0; children.len()]).unwrap();
         // Not unlocked: a copy in a child would keep the lock.
         drop(own);
         let free = (0..200).filter(|number| file(*number).unwrap().try_lock().is_ok()).count();

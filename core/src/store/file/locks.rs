@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Deref;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::folder::{Folder, failed, open_to_write};
 use super::forked::OwnFile;
@@ -77,7 +77,8 @@ impl Guard {
                 return Ok(Beacon { file, slot });
             }
         }
-        let message = format!("store.path: {}: too many processes were stopped while they held it", self.0.path.display());
+        let message =
+            format!("store.path: {}: too many processes were stopped while they held it", self.0.path.display());
         Err(Error::new(ErrorCode::Store, message))
     }
 
@@ -104,6 +105,12 @@ impl Beacon {
     pub(super) fn slot(&self) -> u32 {
         self.slot
     }
+
+    /// Puts it out, in a way that who watches the folder sees (`watch.rs`).
+    pub(super) fn put_out_visibly(self) {
+        self.file.unlock(byte(self.slot));
+        let _ = self.file.file.set_modified(SystemTime::now());
+    }
 }
 
 impl Drop for Beacon {
@@ -118,20 +125,15 @@ fn byte(slot: u32) -> i64 {
 
 fn held_too_long(path: &Path, patience: Duration) -> String {
     let (path, seconds) = (path.display(), patience.as_secs_f64());
-    format!("store.path: another process has held {path} for {seconds} s; is one of those that use it stopped (SIGSTOP)?")
+    format!(
+        "store.path: another process has held {path} for {seconds} s; is one of those that use it stopped (SIGSTOP)?"
+    )
 }
 
 impl LockFile {
     fn open(path: &Path) -> Result<LockFile> {
-        // What is refused is no error of the system: both come out of it.
-        let mut refused = None;
-        let file = OwnFile::open(|| {
-            open_to_write(path).map_err(|error| {
-                *refused.borrow_mut() = Some(error);
-                io::Error::other("refused")
-            })
-        });
-        Ok(LockFile { path: path.to_owned(), file: file? })
+        let file = OwnFile::open(|| open_to_write(path)).map_err(|error| failed(path, "opened", &error))??;
+        Ok(LockFile { path: path.to_owned(), file })
     }
 
     fn still_has_its_name(&self) -> bool {
@@ -159,7 +161,9 @@ impl LockFile {
         match error.raw_os_error() {
             Some(libc::ENOLCK | libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS) => {
                 let folder = self.path.parent().unwrap_or(&self.path).display();
-                let message = format!("store.path: the file system of {folder} has no locks ({error}); name a folder on a local disk");
+                let message = format!(
+                    "store.path: the file system of {folder} has no locks ({error}); name a folder on a local disk"
+                );
                 Error::new(ErrorCode::Store, message)
             }
             _ => failed(&self.path, "locked", error),
