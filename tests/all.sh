@@ -68,6 +68,7 @@ suite packages make --no-print-directory packages
 suite python bindings/python/tests/run.sh
 suite node bindings/node/tests/run.sh
 suite conformance tests/conformance.sh
+suite file-store tests/conformance.sh --store file --face rust,python,esm
 suite demo make --no-print-directory demo
 
 [ "$failed" -eq 0 ]

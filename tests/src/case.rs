@@ -206,6 +206,18 @@ impl Case {
     }
 }
 
+impl Case {
+    /// Gives it a store of this kind, in the folder of its files, unless it says itself which one it needs.
+    pub fn keep_in(&mut self, kind: &str) {
+        if self.config.get("store").is_none() && self.config.is_object() {
+            self.config["store"] = match kind {
+                "file" => json!({"kind": kind, "path": "{folder}/store"}),
+                _ => json!({"kind": kind}),
+            };
+        }
+    }
+}
+
 fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {

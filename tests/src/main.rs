@@ -11,13 +11,14 @@ use qauth_tests::report::Report;
 use qauth_tests::suite;
 
 const USAGE: &str = "\
-usage: conformance [--face NAME,…] [--driver NAME=COMMAND]… [--cases FOLDER] [--case TEXT]… [--times N] [--trace]
+usage: conformance [--face NAME,…] [--driver NAME=COMMAND]… [--cases FOLDER] [--case TEXT]… [--times N] [--store KIND] [--trace]
 
   --face     the faces to run; all that have a driver unless given; one without a driver is a failure
   --driver   how a face's driver is started; for cli: the program qauth. rust has one of its own
   --cases    the folder of the case files (tests/conformance)
   --case     only cases whose name holds this text
   --times    the whole suite so many times, to see that it is repeatable
+  --store    the store that every case gets which asks for none: memory, file; each in a folder of its own
   --trace    every line between harness and driver";
 
 struct Options {
@@ -25,6 +26,7 @@ struct Options {
     folder: PathBuf,
     only: Vec<String>,
     times: usize,
+    store: Option<String>,
     trace: bool,
 }
 
@@ -57,6 +59,9 @@ fn run(options: &Options) -> Result<bool, String> {
     if cases.is_empty() {
         return Err("no case has such a name".into());
     }
+    if let Some(kind) = &options.store {
+        cases.iter_mut().for_each(|case| case.keep_in(kind));
+    }
     let mut fine = true;
     for _ in 0..options.times {
         let report: Report = suite::run(&cases, &options.faces, options.trace)?;
@@ -75,6 +80,7 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Option<Options>, S
         folder: Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance"),
         only: Vec::new(),
         times: 1,
+        store: None,
         trace: false,
     };
     while let Some(argument) = arguments.next() {
@@ -89,6 +95,7 @@ fn options(arguments: impl Iterator<Item = String>) -> Result<Option<Options>, S
             "--cases" => options.folder = value()?.into(),
             "--case" => options.only.push(value()?),
             "--times" => options.times = value()?.parse().map_err(|_| "--times expects a number")?,
+            "--store" => options.store = Some(value()?),
             "--trace" => options.trace = true,
             "--help" | "-h" => return Ok(None),
             _ => return Err(format!("{argument} is unknown")),

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorCode};
 use crate::secret::Secret;
 use crate::token::Issued;
 
-/// Times and lengths are milliseconds.
+/// Times and lengths are nanoseconds: what comes out of a store is what went in.
 #[derive(Serialize, Deserialize)]
 struct WireRecord {
     generation: u64,
@@ -97,8 +97,8 @@ impl<'de> Deserialize<'de> for Exposed {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn to_text(record: &Record, written: &Written) -> Vec<u8> {
@@ -106,25 +106,25 @@ pub(super) fn to_text(record: &Record, written: &Written) -> Vec<u8> {
         generation: record.generation,
         profile: record.about.profile.clone(),
         provider: record.about.provider.clone(),
-        written_at: millis(written.at),
+        written_at: nanos(written.at),
         written_by: written.by.clone(),
         token: record.token.as_ref().map(|token| WireToken {
             access_token: Exposed(token.issued.access_token.clone()),
             token_type: token.issued.token_type.clone(),
             generation: token.generation,
-            sent_at: millis(token.sent_at),
-            lifetime: token.issued.lifetime.map(millis),
+            sent_at: nanos(token.sent_at),
+            lifetime: token.issued.lifetime.map(nanos),
             scope: token.issued.scope.clone(),
             extras: token.issued.extras.clone(),
         }),
         refresh: record.refresh.as_ref().map(|refresh| WireRefresh {
             token: Exposed(refresh.token.clone()),
-            obtained_at: millis(refresh.obtained_at),
-            lifetime: refresh.lifetime.map(millis),
+            obtained_at: nanos(refresh.obtained_at),
+            lifetime: refresh.lifetime.map(nanos),
         }),
-        intent: record.intent.map(millis),
+        intent: record.intent.map(nanos),
         failure: record.failure.as_ref().map(failure_to_wire),
-        takeovers: record.takeovers.iter().copied().map(millis).collect(),
+        takeovers: record.takeovers.iter().copied().map(nanos).collect(),
         conflicts: record.conflicts,
         seed: record.seed.clone(),
         dpop_key: record.dpop_key.clone().map(Exposed),
@@ -136,8 +136,8 @@ fn failure_to_wire(failure: &StoredFailure) -> WireFailure {
     let error = &failure.error;
     WireFailure {
         fingerprint: failure.fingerprint.clone(),
-        until: millis(failure.until),
-        wait: millis(failure.wait),
+        until: nanos(failure.until),
+        wait: nanos(failure.wait),
         last: failure.last,
         count: failure.count,
         code: error.code().name().to_owned(),
@@ -148,14 +148,14 @@ fn failure_to_wire(failure: &StoredFailure) -> WireFailure {
         status: error.status(),
         server_error: error.server_error().map(str::to_owned),
         server_error_description: error.server_error_description().map(str::to_owned),
-        retry_after: error.retry_after().map(millis),
+        retry_after: error.retry_after().map(nanos),
     }
 }
 
 /// `None`: no record.
 pub(super) fn from_text(text: &[u8]) -> Option<Record> {
     let wire: WireRecord = serde_json::from_slice(text).ok()?;
-    let duration = Duration::from_millis;
+    let duration = Duration::from_nanos;
     let refresh = wire.refresh.map(|refresh| StoredRefresh {
         token: refresh.token.0,
         obtained_at: duration(refresh.obtained_at),
@@ -191,7 +191,7 @@ pub(super) fn from_text(text: &[u8]) -> Option<Record> {
 }
 
 fn failure_from_wire(wire: WireFailure) -> StoredFailure {
-    let duration = Duration::from_millis;
+    let duration = Duration::from_nanos;
     // A later version may know more of them.
     let code = ErrorCode::from_name(&wire.code).unwrap_or(ErrorCode::Internal);
     let mut error = Error::new(code, wire.message)
