@@ -19,6 +19,7 @@ pub(crate) struct Held {
 
 pub(crate) struct Asked {
     pub(crate) path: String,
+    pub(crate) body: String,
     pub(crate) stream: TcpStream,
 }
 
@@ -72,8 +73,9 @@ fn read(stream: TcpStream) -> Option<Asked> {
             Some(_) => {}
         }
     }
-    reader.read_exact(&mut vec![0; length]).ok()?;
-    Some(Asked { path, stream })
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some(Asked { path, body: String::from_utf8(body).ok()?, stream })
 }
 
 impl Asked {
