@@ -59,6 +59,7 @@ suite clippy cargo clippy --workspace --all-targets -- -D warnings
 suite build cargo build --workspace
 suite core cargo test -p qauth-core --features schema
 suite model cargo test -p qauth-model
+suite protocol cargo test -p qauth-protocol
 suite sim cargo test -p qauth-sim
 suite simulate cargo test -p qauth-benches
 suite header cargo test -p qauth-ffi --test header
