@@ -2,6 +2,8 @@
 //! with crashes, stops, lost answers, a store that fails or steps back. docs/protocol.md says what comes of it.
 #![cfg(test)]
 
+mod checks;
+mod mutations;
 mod party;
 mod properties;
 mod rules;

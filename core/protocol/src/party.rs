@@ -11,7 +11,10 @@ pub(crate) enum Act {
     /// The next step of a renewal.
     Goes(usize),
     /// The same, and the store gives an error, though it may have written.
-    StoreFails { party: usize, written: bool },
+    StoreFails {
+        party: usize,
+        written: bool,
+    },
     AnswerIsLost(usize),
     Dies(usize),
     Stops(usize),
@@ -149,7 +152,8 @@ fn news(world: &World, me: usize) -> Option<Token> {
 /// Free, ours, its holder dead, or stopped until the lease has lapsed.
 fn can_take(protocol: &Protocol, world: &World, me: usize) -> bool {
     let Some(Lease { party, dead }) = world.store.lease else { return true };
-    party == me || dead || world.parties[party].stopped || !protocol.rules.keep_lease
+    let gone = dead || world.parties[party].stopped;
+    (party == me && !dead) || (gone && protocol.rules.lapse) || !protocol.rules.keep_lease
 }
 
 fn take(world: &mut World, me: usize) {

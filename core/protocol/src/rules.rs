@@ -5,6 +5,8 @@
 pub(crate) struct Rules {
     /// A lease is renewed for as long as its holder runs.
     pub(crate) keep_lease: bool,
+    /// The lease of who died or was stopped lapses.
+    pub(crate) lapse: bool,
     /// What a sibling obtained is taken over under the lease instead of being renewed.
     pub(crate) adopt: bool,
     /// A refresh token is sent once the store holds the intent to.
@@ -48,6 +50,7 @@ pub(crate) struct Rules {
 impl Rules {
     pub(crate) const ALL: Rules = Rules {
         keep_lease: true,
+        lapse: true,
         adopt: true,
         intent: true,
         lease_before_intent: true,

@@ -87,9 +87,15 @@ pub(crate) enum Phase {
     /// Looks whether it may, and sends: a refresh token, or a login.
     Sends(Option<u8>),
     /// The vendor has done what was asked; `None`: refused.
-    Waits { sent: Option<u8>, answer: Option<u8> },
+    Waits {
+        sent: Option<u8>,
+        answer: Option<u8>,
+    },
     /// Writes what it got.
-    Got { sent: Option<u8>, grant: u8 },
+    Got {
+        sent: Option<u8>,
+        grant: u8,
+    },
     /// Reads the record again before it believes that this refresh token is of no use.
     Refused(u8),
     /// Writes that it is of none.
@@ -162,8 +168,7 @@ impl Model for Protocol {
     fn init_states(&self) -> Vec<World> {
         let token = Some(Token { grant: 0, at: 1 });
         let record = Record { generation: 1, token, refresh: self.profile.refreshes.then_some(0), intent: false };
-        let party =
-            Party { phase: Phase::Wants, stopped: false, late: false, floor: 1, known: record, standing: 1 };
+        let party = Party { phase: Phase::Wants, stopped: false, late: false, floor: 1, known: record, standing: 1 };
         vec![World {
             parties: vec![party; self.parties],
             store: Store { record, before: None, lease: None },
@@ -182,6 +187,10 @@ impl Model for Protocol {
         let mut next = world.clone();
         party::act(self, &mut next, act);
         Some(next)
+    }
+
+    fn within_boundary(&self, world: &World) -> bool {
+        world.newest <= properties::ENDLESS
     }
 
     fn properties(&self) -> Vec<Property<Protocol>> {
