@@ -238,11 +238,6 @@ fn go(protocol: &Protocol, world: &mut World, me: usize) {
                 None => decide(protocol, world, me),
             }
         }
-        Phase::Checks(token) if can_take(protocol, world, me) => {
-            take(world, me);
-            world.parties[me].phase = Phase::Marks(token);
-        }
-        Phase::Checks(_) => world.parties[me].phase = Phase::Wants,
         Phase::Marks(token) => {
             let next = next_record(protocol, world, me);
             match swap(protocol, world, me, next) {
@@ -296,6 +291,8 @@ fn go(protocol: &Protocol, world: &mut World, me: usize) {
                     }
                     give_up(protocol, world, me);
                 }
+                // A note about the same refresh token: the refusal is still true.
+                Swap::Lost if rules.write_over_notes => {}
                 Swap::Lost => lost(protocol, world, me),
                 Swap::Behind => {}
             }
@@ -331,7 +328,6 @@ fn decide(protocol: &Protocol, world: &mut World, me: usize) {
     let (profile, rules, known) = (protocol.profile, protocol.rules, world.parties[me].known);
     let worth_it = !known.intent || !profile.can_login || !rules.leave_maybe_spent;
     match known.refresh.filter(|_| worth_it) {
-        Some(token) if rules.intent && rules.lease_before_intent => world.parties[me].phase = Phase::Checks(token),
         Some(token) if rules.intent => world.parties[me].phase = Phase::Marks(token),
         Some(token) => world.parties[me].phase = Phase::Sends(Some(token)),
         None => give_up(protocol, world, me),

@@ -11,8 +11,6 @@ pub(crate) struct Rules {
     pub(crate) adopt: bool,
     /// A refresh token is sent once the store holds the intent to.
     pub(crate) intent: bool,
-    /// Between reading the record and writing the intent: the lease is ours, or can be had again.
-    pub(crate) lease_before_intent: bool,
     /// Who can log in does not touch a refresh token that may be spent.
     pub(crate) leave_maybe_spent: bool,
     /// Who can log in does so where no refresh token is of use.
@@ -33,9 +31,10 @@ pub(crate) struct Rules {
     pub(crate) compare_and_set: bool,
     /// Generations rise with time: two records never have the same, whatever a failover takes back.
     pub(crate) unique_generations: bool,
-    /// Of two records the one with the newer token counts; of two with the same token, the one written later.
-    pub(crate) newer_token_first: bool,
-    /// A fresh token that lost to a record without a newer one is written over that.
+    /// Of two records the one with the newer token counts; of two with the same token, the one whose refresh token is known to
+    /// be refused; then the one written later.
+    pub(crate) answers_first: bool,
+    /// What an answer taught (a fresh token, a refusal) and lost to a record that knows no better is written over that.
     pub(crate) write_over_notes: bool,
     /// What an answer taught and the store would not take is kept in memory.
     pub(crate) keep_dirty: bool,
@@ -53,7 +52,6 @@ impl Rules {
         lapse: true,
         adopt: true,
         intent: true,
-        lease_before_intent: true,
         leave_maybe_spent: true,
         log_in: true,
         lease_before_sending: true,
@@ -64,7 +62,7 @@ impl Rules {
         drop_only_the_sent: true,
         compare_and_set: true,
         unique_generations: true,
-        newer_token_first: true,
+        answers_first: true,
         write_over_notes: true,
         keep_dirty: true,
         hold_while_dirty: true,

@@ -23,9 +23,13 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Which of two counts: the one with more.
-    pub(crate) fn age(&self, rules: &Rules) -> (u8, u8) {
-        (if rules.newer_token_first { self.token_at() } else { 0 }, self.generation)
+    /// Which of two counts: the one with more. Of one token, who knows that its refresh token was refused knows more than
+    /// who means to send it.
+    pub(crate) fn age(&self, rules: &Rules) -> (u8, bool, u8) {
+        match rules.answers_first {
+            true => (self.token_at(), self.refresh.is_none(), self.generation),
+            false => (0, false, self.generation),
+        }
     }
 
     pub(crate) fn token_at(&self) -> u8 {
@@ -80,8 +84,6 @@ pub(crate) enum Phase {
     Wants,
     /// Has the lease, and reads the record.
     Leased,
-    /// Looks whether the lease is still there, before it writes anything.
-    Checks(u8),
     /// Writes the intent to send this refresh token.
     Marks(u8),
     /// Looks whether it may, and sends: a refresh token, or a login.
