@@ -289,4 +289,6 @@ impl Store for FileStore {
 }
 
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod tests;

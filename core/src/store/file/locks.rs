@@ -42,7 +42,7 @@ impl Guard {
         Guard::take_within(folder, name, PATIENCE)
     }
 
-    fn take_within(folder: &Folder, name: &str, patience: Duration) -> Result<Guard> {
+    pub(super) fn take_within(folder: &Folder, name: &str, patience: Duration) -> Result<Guard> {
         let path = folder.at(&format!("{name}.lock"));
         let start = Instant::now();
         let mut pause = Duration::from_micros(20);
