@@ -29,6 +29,7 @@ use super::{BoxFuture, Keys, LEASE, Listed, MAX_RECORD, Owner, Record, Store, Sw
 use crate::clock::Clock;
 use crate::config::FileOptions;
 use crate::error::{Error, ErrorCode, Result};
+use crate::panics::guarded;
 use crate::record_name::RecordName;
 
 /// How the names of records end: the format's version stands there too, so that versions do not meet in one file.
@@ -85,8 +86,11 @@ impl FileStore {
     ) -> BoxFuture<'a, Result<T>> {
         let files = self.0.clone();
         Box::pin(async move {
-            let working = tokio::task::spawn_blocking(move || work(&files));
-            working.await.unwrap_or_else(|_| Err(Error::new(ErrorCode::Store, "the work on a file was given up")))
+            let undone = |why: &str| Error::new(ErrorCode::Store, format!("store.path: {why}")).with_retryable(true);
+            // tokio panics where the system gives no thread (fault 75).
+            let working = guarded(|| tokio::task::spawn_blocking(move || work(&files)));
+            let working = working.map_err(|_| undone("the system gives no thread for the work on files"))?;
+            working.await.unwrap_or_else(|_| Err(undone("the work on a file came to no end")))
         })
     }
 }

@@ -99,3 +99,28 @@ unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: libc::mode_
     // SAFETY: the caller's arguments, as they came.
     unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, flags, mode) as c_int }
 }
+
+/// # Safety
+/// As above.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_create(
+    thread: *mut libc::pthread_t,
+    attributes: *const libc::pthread_attr_t,
+    main: extern "C" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+) -> c_int {
+    type Create = unsafe extern "C" fn(
+        *mut libc::pthread_t,
+        *const libc::pthread_attr_t,
+        extern "C" fn(*mut c_void) -> *mut c_void,
+        *mut c_void,
+    ) -> c_int;
+    if asked("thread") {
+        return libc::EAGAIN;
+    }
+    // SAFETY: the next function of this name is the C library's, with the same arguments.
+    unsafe {
+        let create: Create = std::mem::transmute(libc::dlsym(libc::RTLD_NEXT, c"pthread_create".as_ptr()));
+        create(thread, attributes, main, argument)
+    }
+}

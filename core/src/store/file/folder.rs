@@ -322,18 +322,4 @@ mod tests {
         assert_eq!(folder.read("a", 10).unwrap().unwrap().len(), 11);
         assert_eq!(folder.read("a", 1000).unwrap().unwrap().len(), 1000);
     }
-
-    #[test]
-    fn a_disk_that_is_full_is_said_and_the_old_content_stays() {
-        // fault 62
-        let (_parent, path) = private();
-        let folder = Folder::open_or_make(&path).unwrap();
-        folder.write("a", b"old").unwrap();
-        mode(&path, 0o500);
-        if euid() != 0 {
-            assert!(why(folder.write("a", b"new")).contains("ermission denied"));
-        }
-        mode(&path, 0o700);
-        assert_eq!(**folder.read("a", 100).unwrap().unwrap(), *b"old");
-    }
 }

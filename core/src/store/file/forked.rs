@@ -160,6 +160,7 @@ extern "C" fn ended_in_child() {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::mpsc;
 
     use super::*;
@@ -174,6 +175,12 @@ mod tests {
             }
             pid => pid,
         }
+    }
+
+    /// Until it is killed.
+    fn wait() -> i32 {
+        // SAFETY: a system call.
+        unsafe { libc::pause() }
     }
 
     fn status(pid: libc::pid_t) -> i32 {
@@ -202,6 +209,30 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_opened_again_where_a_fork_came_between_opening_and_listing() {
+        // fault 73
+        let folder = tempfile::tempdir().unwrap();
+        let (child, opened) = (Cell::new(None), Cell::new(0));
+        let own = OwnFile::open(|| {
+            let file = File::create(folder.path().join("a"));
+            opened.set(opened.get() + 1);
+            if child.get().is_none() {
+                child.set(Some(fork(wait)));
+            }
+            file
+        });
+        let own = own.unwrap().unwrap();
+        own.try_lock().unwrap();
+        drop(own);
+        let free = File::create(folder.path().join("a")).unwrap().try_lock().is_ok();
+        let child = child.get().unwrap();
+        // SAFETY: a child of this test, which has not been waited for.
+        unsafe { libc::kill(child, libc::SIGKILL) };
+        status(child);
+        assert!(free && opened.get() >= 2);
+    }
+
+    #[test]
     fn no_child_has_a_copy_of_a_file_that_was_opened_while_it_was_made() {
         // fault 73
         let folder = tempfile::tempdir().unwrap();
@@ -212,12 +243,9 @@ mod tests {
             let mut children = Vec::new();
             while children.is_empty() || (stop.try_recv().is_err() && children.len() < 400) {
                 children.push(fork(|| {
-                    // SAFETY: says that it has begun, and waits until it is killed.
-                    unsafe {
-                        libc::write(here.as_raw_fd(), [1u8].as_ptr().cast(), 1);
-                        libc::pause();
-                    }
-                    0
+                    // SAFETY: says that it has begun.
+                    unsafe { libc::write(here.as_raw_fd(), [1u8].as_ptr().cast(), 1) };
+                    wait()
                 }));
             }
             children

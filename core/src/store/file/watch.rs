@@ -29,11 +29,17 @@ pub(super) async fn watch(folder: PathBuf, told: impl Fn(&str)) {
             seen = seen.changes(look(&folder, None).await, &told);
             inotify.follow(&folder, &told).await;
         }
-        for _ in 0..LOOKS {
-            tokio::time::sleep(LOOK).await;
-            seen = seen.changes(look(&folder, Some(seen.clone())).await, &told);
-        }
+        seen = look_often(&folder, seen, &told).await;
     }
+}
+
+/// Without inotify, for a while.
+async fn look_often(folder: &Path, mut seen: Seen, told: &impl Fn(&str)) -> Seen {
+    for _ in 0..LOOKS {
+        tokio::time::sleep(LOOK).await;
+        seen = seen.changes(look(folder, Some(seen.clone())).await, told);
+    }
+    seen
 }
 
 struct Inotify(AsyncFd<OwnFile>);
@@ -140,5 +146,83 @@ impl Seen {
         let changed = now.records.iter().filter(|(name, version)| self.records.get(*name) != Some(version));
         changed.for_each(|(name, _)| name_told(name, told));
         now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// What is told of the step from one look to the next.
+    fn told(before: &Seen, folder: &Path) -> (Seen, Vec<String>) {
+        let told = RefCell::new(Vec::new());
+        let seen =
+            before.changes(Seen::at(folder, Some(before.clone())), &|name: &str| told.borrow_mut().push(name.into()));
+        let mut told = told.into_inner();
+        told.sort_unstable();
+        (seen, told)
+    }
+
+    /// As a record is written.
+    fn replace(folder: &Path, name: &str) {
+        std::fs::write(folder.join("new"), "x").unwrap();
+        std::fs::rename(folder.join("new"), folder.join(name)).unwrap();
+    }
+
+    #[test]
+    fn without_inotify_each_record_that_was_replaced_is_seen_however_fast() {
+        let folder = tempfile::tempdir().unwrap();
+        replace(folder.path(), "a.v1");
+        let (mut seen, first) = told(&Seen::default(), folder.path());
+        assert_eq!(first, ["a"]);
+        // Many within one tick of the clock of files.
+        for _ in 0..100 {
+            replace(folder.path(), "a.v1");
+            replace(folder.path(), "b.v1");
+            replace(folder.path(), "notes.txt");
+            let (now, told_now) = told(&seen, folder.path());
+            assert_eq!(told_now, ["a", "b"]);
+            assert!(told(&now, folder.path()).1.is_empty());
+            seen = now;
+        }
+        std::fs::remove_dir_all(folder.path()).unwrap();
+        let (seen, none) = told(&seen, folder.path());
+        assert!(none.is_empty());
+        std::fs::create_dir(folder.path()).unwrap();
+        replace(folder.path(), "b.v1");
+        assert_eq!(told(&seen, folder.path()).1, ["b"]);
+    }
+
+    #[test]
+    fn a_folder_at_rest_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        replace(folder.path(), "a.v1");
+        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        File::open(folder.path()).unwrap().set_modified(hour_ago).unwrap();
+        let seen = Seen { records: HashMap::new(), ..Seen::at(folder.path(), None) };
+        assert!(!seen.too_new);
+        assert!(told(&seen, folder.path()).1.is_empty(), "its time says that there is nothing to see");
+        replace(folder.path(), "a.v1");
+        assert_eq!(told(&seen, folder.path()).1, ["a"]);
+    }
+
+    #[test]
+    fn where_inotify_is_not_to_be_had_the_folder_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let start = Instant::now();
+        let looking = runtime.block_on(async {
+            replace(folder.path(), "a.v1");
+            let told_here = |name: &str| tell.send(name.to_owned()).unwrap();
+            tokio::select! {
+                _ = look_often(folder.path(), Seen::default(), &told_here) => false,
+                _ = async { while told.try_recv().is_err() { tokio::task::yield_now().await } } => true,
+            }
+        });
+        assert!(looking && start.elapsed() >= LOOK);
     }
 }
