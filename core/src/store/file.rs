@@ -72,7 +72,12 @@ impl FileStore {
         let folder = Folder::open_or_make(&path)?;
         let naming_key = {
             let guard = Guard::take(&folder, NAMING_KEY)?;
-            standing_or_new(&folder, &guard, &keys, NamingKey::generate)?
+            let (naming_key, outdated) = standing_or_new(&folder, &guard, &keys, NamingKey::generate)?;
+            // Once per start only: processes that differ in which key is the first would write it in turns.
+            if outdated {
+                folder.write(NAMING_KEY, &naming_key.to_bytes(&keys))?;
+            }
+            naming_key
         };
         let codec = Codec::new(keys.clone(), false, &naming_key, clock);
         let known = ArcSwapOption::empty();
@@ -104,7 +109,7 @@ impl Files {
             return Ok(folder);
         }
         let guard = Guard::take(&folder, NAMING_KEY)?;
-        let standing = standing_or_new(&folder, &guard, &self.keys, || self.naming_key.clone())?;
+        let (standing, _) = standing_or_new(&folder, &guard, &self.keys, || self.naming_key.clone())?;
         if standing != self.naming_key {
             let message =
                 format!("store.path: {} was replaced by another store; make a new engine", self.path.display());
@@ -141,7 +146,10 @@ impl Files {
         if bytes.len() > MAX_RECORD {
             return Err(Unreadable::Damaged("it is larger than a record can be"));
         }
-        self.codec.decode(outer, &bytes).map(Some).map_err(|unreadable| at(&folder.at(&name), unreadable))
+        self.codec.decode(outer, &bytes).map(Some).map_err(|unreadable| match unreadable {
+            Unreadable::Refused(error) => Unreadable::Refused(located(&folder.at(&name), &error)),
+            damaged => damaged,
+        })
     }
 
     /// What is damaged is of no use to anybody, but perhaps to a person.
@@ -162,7 +170,9 @@ impl Files {
             let record = match self.read(&folder, &outer) {
                 Ok(record) => Ok(record?),
                 Err(Unreadable::Refused(error)) => Err(error),
-                Err(Unreadable::Damaged(why)) => Err(damaged(&folder.at(&record_file(&outer)), why)),
+                Err(Unreadable::Damaged(why)) => {
+                    Err(located(&folder.at(&record_file(&outer)), &Error::new(ErrorCode::Store, why)))
+                }
             };
             Some(Listed { outer, record })
         };
@@ -170,22 +180,24 @@ impl Files {
     }
 }
 
-/// The naming key that stands there, else this one, written to stay. Two processes that begin at once agree on one.
-fn standing_or_new(folder: &Folder, _guard: &Guard, keys: &Keys, new: impl FnOnce() -> NamingKey) -> Result<NamingKey> {
+/// The naming key that stands there, else this one, written to stay: two processes that begin at once agree on one. `true`: it
+/// was encrypted with an old key.
+fn standing_or_new(
+    folder: &Folder,
+    _guard: &Guard,
+    keys: &Keys,
+    new: impl FnOnce() -> NamingKey,
+) -> Result<(NamingKey, bool)> {
     let bytes = folder.read(NAMING_KEY, MAX_RECORD)?;
-    let (key, outdated) = match bytes.map(|bytes| NamingKey::from_bytes(keys, &bytes)) {
-        Some(Ok(standing)) => standing,
+    match bytes.map(|bytes| NamingKey::from_bytes(keys, &bytes)) {
+        Some(Ok(standing)) => return Ok(standing),
         Some(Err(Unreadable::Refused(error))) => return Err(located(&folder.at(NAMING_KEY), &error)),
-        Some(Err(Unreadable::Damaged(why))) => {
-            set_aside(folder, NAMING_KEY, why)?;
-            (new(), true)
-        }
-        None => (new(), true),
-    };
-    if outdated {
-        folder.write(NAMING_KEY, &key.to_bytes(keys))?;
+        Some(Err(Unreadable::Damaged(why))) => set_aside(folder, NAMING_KEY, why)?,
+        None => {}
     }
-    Ok(key)
+    let key = new();
+    folder.write(NAMING_KEY, &key.to_bytes(keys))?;
+    Ok((key, false))
 }
 
 fn key_version(folder: &Folder) -> Option<Version> {
@@ -210,19 +222,8 @@ fn outer_of(name: &str) -> Option<&str> {
     (outer.len() == 40 && outer.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(outer)
 }
 
-fn at(file: &Path, unreadable: Unreadable) -> Unreadable {
-    match unreadable {
-        Unreadable::Refused(error) => Unreadable::Refused(located(file, &error)),
-        damaged => damaged,
-    }
-}
-
 fn located(file: &Path, error: &Error) -> Error {
     Error::new(error.code(), format!("store.path: {}: {}", file.display(), error.message()))
-}
-
-fn damaged(file: &Path, why: &str) -> Error {
-    Error::new(ErrorCode::Store, format!("store.path: {}: {why}", file.display()))
 }
 
 /// The folder of this user, where the configuration names none: the XDG one, whose name counts only if it is absolute.

@@ -195,6 +195,15 @@ fn a_naming_key_is_written_anew_by_a_new_encryption_key_and_one_that_is_damaged_
     let sealed = FileStore::open_with(&path, Keys::parse(&[KEY], "k").unwrap(), Clock::system(), LEASE).unwrap();
     assert_eq!(outer(&sealed), name);
     assert!(String::from_utf8_lossy(&std::fs::read(path.join(NAMING_KEY)).unwrap()).contains("sealed"));
+    let other = KEY.replace("00", "ff");
+    let [one, two] = [[KEY, &other], [&other, KEY]]
+        .map(|keys| FileStore::open_with(&path, Keys::parse(&keys, "k").unwrap(), Clock::system(), LEASE).unwrap());
+    let written = std::fs::read(path.join(NAMING_KEY)).unwrap();
+    for store in [&one, &two, &one] {
+        assert_eq!(standing(store).unwrap(), 0);
+    }
+    assert!(written == std::fs::read(path.join(NAMING_KEY)).unwrap(), "not in turns, for ever");
+
     // fault 61
     std::fs::write(path.join(NAMING_KEY), "half").unwrap();
     assert_ne!(outer(&open(&path)), name);

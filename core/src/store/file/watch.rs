@@ -73,8 +73,7 @@ impl Inotify {
                     }
                     Ok(event) => match event.file_name().map(|name| name.to_str()) {
                         Some(name) => name.iter().for_each(|name| name_told(name, told)),
-                        // The folder's own: its mode and time say nothing.
-                        None if event.events() == ReadFlags::ATTRIB => {}
+                        // The folder itself was moved, removed or changed.
                         None => return,
                     },
                     Err(rustix::io::Errno::AGAIN) => break,
