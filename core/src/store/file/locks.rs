@@ -4,7 +4,7 @@
 use std::fs::{File, FileTimes};
 use std::io;
 use std::ops::Deref;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,8 +19,11 @@ const GUARD: i64 = 1 << 30;
 const BEACONS: i64 = GUARD + 1;
 /// Far more than processes that were stopped while they held one lease.
 const SLOTS: u32 = 1000;
-/// A guard is held for as long as a disk takes to write; only a stopped process holds one for longer.
+/// A guard is held for as long as a disk takes to write; only a stopped process holds one for longer. Who waits in a crowd
+/// waits for as long as it moves.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Where the number of turns stands that were had so far: behind the lease, which is shorter.
+const TURNS: u64 = 512;
 
 /// The one who has it is alone with a record and its lease. A panic lets go of it too.
 pub(super) struct Guard(LockFile);
@@ -44,23 +47,27 @@ impl Guard {
 
     pub(super) fn take_within(folder: &Folder, name: &str, patience: Duration) -> Result<Guard> {
         let path = folder.at(&format!("{name}.lock"));
-        let start = Instant::now();
-        let mut pause = Duration::from_micros(20);
         let mut file = LockFile::open(&path)?;
+        let (mut turns, mut since) = (file.turns(), Instant::now());
+        let mut pause = Duration::from_micros(20);
         loop {
             if file.try_lock(GUARD)? {
                 let guard = Guard(file);
                 if guard.0.still_has_its_name() {
+                    guard.0.count_turn();
                     return Ok(guard);
                 }
                 // Somebody removed it by hand: a lock on what others cannot find keeps nobody out.
                 file = LockFile::open(&path)?;
             }
-            if start.elapsed() >= patience {
+            if file.turns() != turns {
+                (turns, since) = (file.turns(), Instant::now());
+            } else if since.elapsed() >= patience {
                 return Err(Error::new(ErrorCode::Store, held_too_long(&path, patience)));
             }
             std::thread::sleep(pause.mul_f64(0.5 + random_unit()));
-            pause = (pause * 2).min(Duration::from_millis(2));
+            // Long ones in a crowd: who looks takes the processor from who writes.
+            pause = (pause * 2).min(Duration::from_millis(10));
         }
     }
 
@@ -140,6 +147,17 @@ impl LockFile {
 
     fn still_has_its_name(&self) -> bool {
         self.file.metadata().is_ok_and(|found| found.nlink() > 0)
+    }
+
+    /// So that those who wait see it move. No more than a hint: errors are left to what needs the file.
+    fn count_turn(&self) {
+        let _ = self.file.write_all_at(&self.turns().wrapping_add(1).to_le_bytes(), TURNS);
+    }
+
+    fn turns(&self) -> u64 {
+        let mut turns = [0; 8];
+        let _ = self.file.read_exact_at(&mut turns, TURNS);
+        u64::from_le_bytes(turns)
     }
 
     /// `false`: somebody else has it.
