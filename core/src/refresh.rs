@@ -30,6 +30,8 @@ pub(crate) use self::failures::{Pause, PauseKind};
 
 /// Attempts in one flight.
 const ATTEMPTS: u32 = 4;
+/// How often a flight begins again, since somebody else was there before it could send anything.
+const BEGINNINGS: u32 = 16;
 /// How often who waits for a lease looks whether it is free; at first, and then.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 const LONGEST_LOOK: Duration = Duration::from_millis(250);
@@ -100,8 +102,8 @@ pub(crate) struct Renewal<'a> {
     forgot: AtomicBool,
     /// The store is of no use: what is obtained lives in this process.
     alone: AtomicBool,
-    /// Before it could send anything, another party had the lease.
-    lost_lease: AtomicBool,
+    /// Before it could send anything, another party was there.
+    is_overtaken: AtomicBool,
 }
 
 type Step<T> = std::result::Result<T, Failure>;
@@ -118,7 +120,7 @@ impl<'a> Renewal<'a> {
             jumped: AtomicBool::new(false),
             forgot: AtomicBool::new(false),
             alone: AtomicBool::new(false),
-            lost_lease: AtomicBool::new(false),
+            is_overtaken: AtomicBool::new(false),
             brief,
         }
     }
@@ -128,7 +130,7 @@ impl<'a> Renewal<'a> {
         if matches!(self.profile.grant, GrantKind::Static | GrantKind::SelfSigned) {
             return self.made_here();
         }
-        loop {
+        for _ in 0..BEGINNINGS {
             match self.take_lease().await {
                 Ok(None) => {}
                 Ok(Some(adopted)) => return Ok(adopted),
@@ -149,12 +151,13 @@ impl<'a> Renewal<'a> {
                 result = self.despite_jumps() => result,
                 () = keep => unreachable!("the loop above has no end"),
             };
-            // Nothing was sent: whoever has the lease now brings the token.
-            let lost = self.lost_lease.swap(false, Ordering::Relaxed);
-            if result.is_ok() || !lost || self.deadline.passed(&self.now()) {
+            // Whoever came before us brings the token.
+            let overtaken = self.is_overtaken.swap(false, Ordering::Relaxed);
+            if result.is_ok() || !overtaken || self.deadline.passed(&self.now()) {
                 return result;
             }
         }
+        Err(self.overtaken())
     }
 
     /// Whether a token can be obtained without this store. One that cannot be reached may hold a sibling's token, which a
@@ -231,6 +234,25 @@ impl<'a> Renewal<'a> {
         }
     }
 
+    /// Time may have passed, in pauses or because the process was stopped: nothing that cannot be undone is sent unless the
+    /// lease is still ours and nobody has written the record since. A lease alone says little: it may have lapsed, been
+    /// another's and be free again (docs/protocol.md).
+    async fn check_turn(&self, record: &Record) -> Step<()> {
+        if !self.durable_first() || self.alone.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let ours = self.core.store.lease(&self.name, &self.brief.owner).await?
+            && self.load().await?.map_or(0, |standing| standing.generation) == record.generation;
+        if ours { Ok(()) } else { Err(self.overtaken()) }
+    }
+
+    /// Somebody else has renewed, or is about to: nothing is sent and nothing written, and it begins again.
+    fn overtaken(&self) -> Failure {
+        self.is_overtaken.store(true, Ordering::Relaxed);
+        let error = Error::new(ErrorCode::Store, "others renew this token, again and again, before it can be");
+        error.with_retryable(true).into()
+    }
+
     /// Whether a remembered failure is the last word: it is cleared first where that was asked for, and a refused login says
     /// nothing of a refresh token.
     fn holds_back(&self, failure: &Failure, record: &Record) -> bool {
@@ -257,10 +279,10 @@ impl<'a> Renewal<'a> {
         }
         if self.brief.forget {
             if let Some(forgotten) = forgotten(&record) {
-                self.write(&mut record, forgotten).await?;
+                self.note(&mut record, forgotten).await?;
             }
             self.forget_for_all().await;
-            self.forgot.store(true, Ordering::Relaxed);
+            self.forgot.store(!self.alone.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         let refused_for_all = if self.brief.forget { None } else { self.refused_for_all().await? };
         let for_all = || self.remembered(refused_for_all.as_ref()?);
@@ -291,7 +313,7 @@ impl<'a> Renewal<'a> {
         if let Some(failure) = login_refused {
             return Err(failure);
         }
-        let sent = self.send(self.profile.grant, self.profile.grant_definition(), None, dpop.as_ref()).await?;
+        let sent = self.send(self.profile.grant, self.profile.grant_definition(), None, dpop.as_ref(), &record).await?;
         if refused_for_all.is_some() {
             self.forget_for_all().await;
         }
@@ -360,18 +382,18 @@ impl<'a> Renewal<'a> {
             };
             match self.write(record, intent).await {
                 Ok(true) => {}
-                Ok(false) => return Ok(self.adoptable(record)),
+                Ok(false) => return self.adoptable(record).map(Some).ok_or_else(|| self.overtaken()),
                 // The store cannot be written: the refresh token stays unspent, and the profile signs in if it can.
                 Err(failure) if self.can_do_without(&failure.error) => return Ok(None),
                 Err(failure) => return Err(failure),
             }
         }
-        let failure = match self.send(GrantKind::RefreshToken, grant, Some(&token), dpop).await {
+        let failure = match self.send(GrantKind::RefreshToken, grant, Some(&token), dpop, record).await {
             Ok(sent) => return self.keep(record, sent, Some(token.clone()), dpop).await.map(Some),
             Err(failure) => failure,
         };
-        // Whoever has the lease now goes on from what stands there.
-        if self.lost_lease.load(Ordering::Relaxed) {
+        // Whoever came before us goes on from what stands there.
+        if self.is_overtaken.load(Ordering::Relaxed) {
             return Err(failure);
         }
         let refused = failure.verdict == Verdict::Final
@@ -385,24 +407,13 @@ impl<'a> Renewal<'a> {
                 if rotates || seed.is_some() {
                     let kept = if seed.is_some() { None } else { record.seed.clone() };
                     let intent = record.intent.filter(|_| verdict == Verdict::Unknown);
-                    self.write(record, Record { intent, seed: kept, ..Record::clone(record) }).await?;
+                    // Not written, it counts as maybe spent: safe, if dear.
+                    let _ = self.write(record, Record { intent, seed: kept, ..Record::clone(record) }).await;
                 }
                 Err(failure)
             }
-            // Refused, or possibly spent: it is never sent again. A sibling may have renewed meanwhile.
-            _ => {
-                if let Some(fresh) = self.load().await?
-                    && fresh.generation != record.generation
-                {
-                    *record = fresh;
-                    if let Some(adopted) = self.adoptable(record) {
-                        return Ok(Some(adopted));
-                    }
-                }
-                let other = record.refresh.clone().filter(|kept| seed.is_some() && kept.token != token);
-                self.write(record, Record { refresh: other, intent: None, ..Record::clone(record) }).await?;
-                Ok(None)
-            }
+            // Refused, or possibly spent: it is never sent again.
+            _ => self.give_up(record, &token).await,
         }
     }
 
@@ -413,6 +424,7 @@ impl<'a> Renewal<'a> {
         grant: &Grant,
         refresh_token: Option<&Secret>,
         dpop: Option<&DpopKey>,
+        record: &Record,
     ) -> Step<Sent> {
         // Servers rotate without saying so: a refresh token is never sent again blindly, whatever the provider file says.
         let once_only = kind == GrantKind::RefreshToken;
@@ -420,7 +432,7 @@ impl<'a> Renewal<'a> {
         let mut unknown = 0;
         loop {
             let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
-            let failure = match self.send_once(kind, grant, refresh_token, dpop).await {
+            let failure = match self.send_once(kind, grant, refresh_token, dpop, record).await {
                 Ok(sent) => return Ok(sent),
                 Err(failure) => failure,
             };
@@ -439,7 +451,7 @@ impl<'a> Renewal<'a> {
                 Verdict::Unknown => true,
                 Verdict::Final | Verdict::Noise => false,
             };
-            if !again || attempt >= ATTEMPTS || self.lost_lease.load(Ordering::Relaxed) {
+            if !again || attempt >= ATTEMPTS || self.is_overtaken.load(Ordering::Relaxed) {
                 return Err(failure);
             }
             let pause = self.pause(&failure.error, attempt);
@@ -456,14 +468,9 @@ impl<'a> Renewal<'a> {
         grant: &Grant,
         refresh_token: Option<&Secret>,
         dpop: Option<&DpopKey>,
+        record: &Record,
     ) -> Step<Sent> {
-        // Time may have passed in pauses: nothing that cannot be undone is sent without the lease.
-        let alone = self.alone.load(Ordering::Relaxed);
-        if self.durable_first() && !alone && !self.core.store.lease(&self.name, &self.brief.owner).await? {
-            self.lost_lease.store(true, Ordering::Relaxed);
-            let lost = Error::new(ErrorCode::Store, "another party has taken over the right to renew this token");
-            return Err(lost.with_retryable(true).into());
-        }
+        self.check_turn(record).await?;
         if kind == GrantKind::Custom {
             let (issued, sent) = custom::obtain(self.core, self.profile, self.desk, &self.deadline).await?;
             return Ok(Sent::Issued(Box::new(issued), sent));

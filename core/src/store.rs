@@ -80,6 +80,15 @@ impl Record {
             || self.failure.as_ref().is_some_and(|failure| now < failure.until)
     }
 
+    /// Whether it says that there is nothing: a person has cleared it.
+    pub(crate) fn is_cleared(&self) -> bool {
+        self.token.is_none()
+            && self.refresh.is_none()
+            && self.intent.is_none()
+            && self.failure.is_none()
+            && self.takeovers.is_empty()
+    }
+
     /// Until when it is of use, since 1970; `None`: for ever, as far as anybody knows.
     pub(crate) fn useful_until(&self) -> Option<Duration> {
         if self.seed.is_some() || self.refresh.as_ref().is_some_and(|refresh| refresh.lifetime.is_none()) {
@@ -188,9 +197,16 @@ pub(crate) trait Store: Send + Sync {
     /// Gives the lease back, if `owner` still has it.
     fn release<'a>(&'a self, name: &'a RecordName, owner: &'a Owner) -> BoxFuture<'a, Result<()>>;
 
-    /// A record that could not be written and must not be lost: it is served from memory, and written later.
-    fn hold(&self, name: &RecordName, record: Arc<Record>) {
-        let _ = (name, record);
+    /// A record that could not be written and must not be lost: it is served from memory, and written later. Until then
+    /// this lease is kept, if one is named.
+    fn hold(&self, name: &RecordName, record: Arc<Record>, lease: Option<Owner>) {
+        let _ = (name, record, lease);
+    }
+
+    /// Whether the lease is kept until such a record is written.
+    fn keeps_lease(&self, name: &RecordName) -> bool {
+        let _ = name;
+        false
     }
 
     /// Why it cannot be used as it should, for now.

@@ -51,6 +51,29 @@ impl Bench {
         Engine::from_value(config).unwrap()
     }
 
+    /// The same where only a person could sign in anew.
+    fn of_person(&self) -> TokenSource {
+        let config = json!({
+            "store": {"kind": "file", "path": self.store()},
+            "profiles": {"p": {
+                "provider": {
+                    "name": "acme",
+                    "environments": {"production": {"base_url": self.server.url}},
+                    "credentials": {"client_id": {}},
+                    "grants": {
+                        "authorization_code": {"path": "/token", "form": {"code": "{code}"}, "authorize": {"url": "https://acme.example/authorize"}},
+                        "refresh_token": {"path": "/refresh", "json": {"token": "{refresh_token}"}},
+                    },
+                    "lifetime": {"rotates": true},
+                },
+                "base_url": self.server.url,
+                "client_id": "c",
+                "refresh_token": "r1",
+            }},
+        });
+        Engine::from_value(config).unwrap().source("p").unwrap()
+    }
+
     fn rotating(&self) -> (Engine, TokenSource) {
         let engine = self.engine(json!({}));
         let source = engine.source("p").unwrap();
@@ -89,6 +112,7 @@ impl Bench {
 trait Answers {
     fn rotates(self, access_token: &str, refresh_token: &str);
     fn refuses(self);
+    fn answers_later(self);
 }
 
 impl Answers for Asked {
@@ -99,6 +123,10 @@ impl Answers for Asked {
 
     fn refuses(self) {
         self.answers(400, r#"{"error": "invalid_grant"}"#);
+    }
+
+    fn answers_later(self) {
+        self.answers(429, r#"{"error": "slow_down"}"#);
     }
 }
 
@@ -200,6 +228,45 @@ fn a_late_answer_loses_against_the_record_that_a_sibling_has_written() {
     other.join().unwrap().unwrap();
     refresh.rotates("late", "r-late");
     assert_eq!(text(&asking.join().unwrap()), Ok("second"));
+    bench.server.nothing_more();
+}
+
+/// fault 66
+#[test]
+fn a_lease_that_was_anothers_meanwhile_says_nothing_and_nothing_is_sent() {
+    let bench = Bench::new();
+    let ((_a, one), (_b, two)) = (bench.rotating(), bench.rotating());
+    let first = bench.first(&one);
+    let same = ask(&two).join().unwrap().unwrap();
+    one.invalidate(&first);
+    let asking = ask(&one);
+    bench.asked("refresh").answers_later();
+    // While it waits to send again, as if it were stopped, a sibling renews and gives the lease back.
+    std::fs::remove_file(bench.file(".lock")).unwrap();
+    two.invalidate(&same);
+    let other = ask(&two);
+    bench.asked("login").rotates("second", "r2");
+    assert_eq!(text(&other.join().unwrap()), Ok("second"));
+    assert_eq!(text(&asking.join().unwrap()), Ok("second"));
+    bench.server.nothing_more();
+}
+
+/// fault 47
+#[test]
+fn no_sibling_tries_a_refresh_token_whose_successor_could_not_be_written() {
+    let bench = Bench::new();
+    let (one, two) = (bench.of_person(), bench.of_person());
+    let asking = ask(&one);
+    let refresh = bench.asked("refresh");
+    let obstacle = bench.full();
+    refresh.rotates("first", "r2");
+    assert_eq!(text(&asking.join().unwrap()), Ok("first"));
+    // Only a person could do more than to try it: the sibling waits, and is told once it is written.
+    let waiting = ask(&two);
+    std::thread::sleep(Duration::from_millis(500));
+    bench.server.nothing_more();
+    std::fs::remove_dir(obstacle).unwrap();
+    assert_eq!(text(&waiting.join().unwrap()), Ok("first"));
     bench.server.nothing_more();
 }
 

@@ -86,7 +86,7 @@ impl Renewal<'_> {
             // What they wrote brings no token, and this one must not be lost.
         }
         // Nobody has a newer one, and it is good.
-        self.core.store.hold(&self.name, self.next(record, renewed));
+        self.hold(self.next(record, renewed));
         Ok(Obtained { published: published?, adopted: false, behind: None })
     }
 
@@ -203,20 +203,49 @@ impl Renewal<'_> {
             Err(failure) => {
                 tracing::error!(profile = %self.profile.name, error = %failure.error, "a record could not be stored; it is kept in memory, and written as soon as that is possible");
                 let next = self.next(record, next);
-                self.core.store.hold(&self.name, next.clone());
+                self.hold(next.clone());
                 *record = next;
                 true
             }
         }
     }
 
-    /// What a failure or a takeover leaves; it is lost where the store is.
+    /// What is written before anything is sent, and is for this process alone where the store is of no use.
     pub(super) async fn note(&self, record: &mut Arc<Record>, next: Record) -> Step<()> {
-        match self.alone.load(Ordering::Relaxed) {
-            true => drop(self.write_or_hold(record, next).await),
-            false => drop(self.write(record, next).await?),
+        let written = match self.alone.load(Ordering::Relaxed) {
+            true => self.write_or_hold(record, next).await,
+            false => self.write(record, next).await?,
+        };
+        if written { Ok(()) } else { Err(self.overtaken()) }
+    }
+
+    /// The refresh token that was sent is not sent again: refused, or possibly spent. A sibling may have renewed meanwhile,
+    /// and what it left stays.
+    pub(super) async fn give_up(&self, record: &mut Arc<Record>, token: &Secret) -> Step<Option<Obtained>> {
+        let read = self.load().await;
+        // What a process knows of a store that does not answer says nothing of its siblings.
+        let read = read.and_then(|fresh| match self.core.store.trouble() {
+            Some(trouble) => Err(trouble.into()),
+            None => Ok(fresh),
+        });
+        if let Ok(Some(fresh)) = &read {
+            *record = fresh.clone();
         }
-        Ok(())
+        for _ in 0..ROUNDS {
+            if let Some(adopted) = self.adoptable(record) {
+                return Ok(Some(adopted));
+            }
+            let refresh = record.refresh.clone().filter(|kept| kept.token != *token);
+            let next = Record { refresh, intent: None, ..Record::clone(record) };
+            if self.write_or_hold(record, next).await {
+                break;
+            }
+        }
+        match read {
+            // Nobody is called for a refusal that a sibling may have mended.
+            Err(failure) if self.needs_person() => Err(failure),
+            _ => Ok(None),
+        }
     }
 
     /// Writes what was published first.
@@ -225,8 +254,15 @@ impl Renewal<'_> {
         // A loser here has a good token all the same, and so has the winner.
         if let Err(error) = self.core.store.compare_and_set(&self.name, expected, record.clone()).await {
             tracing::warn!(profile = %self.profile.name, %error, "a token could not be stored; it is written later");
-            self.core.store.hold(&self.name, record);
+            self.hold(record);
         }
+    }
+
+    /// Keeps in memory what could not be written. Where a maybe-spent refresh token would be tried by a sibling, since only a
+    /// person could do more, the lease is kept until it is written.
+    fn hold(&self, record: Arc<Record>) {
+        let lease = self.needs_person().then(|| self.brief.owner.clone());
+        self.core.store.hold(&self.name, record, lease);
     }
 
     /// A sibling's token, if there is one that is newer than any this source has had.
@@ -236,7 +272,8 @@ impl Renewal<'_> {
 
     /// Gives the lease back; the last step.
     pub(crate) async fn finish(&self) {
-        if !matches!(self.profile.grant, GrantKind::Static | GrantKind::SelfSigned) {
+        let shared = !matches!(self.profile.grant, GrantKind::Static | GrantKind::SelfSigned);
+        if shared && !self.core.store.keeps_lease(&self.name) {
             let _ = self.core.store.release(&self.name, &self.brief.owner).await;
         }
     }

@@ -29,8 +29,9 @@ impl Source {
         let Some(obtained) = Renewal::new(&self.core, &profile, None, brief).of_sibling().await else { return };
         let published = obtained.published;
         let mut state = self.life.lock();
-        // A renewal that has begun meanwhile finds it too.
-        if state.flight().is_some() || self.core.is_closed() || !state.publish(&published, epoch) {
+        // A renewal that has begun meanwhile finds it too; and another word of the same change may have been faster.
+        let fits = state.flight().is_none() && published.generation > state.floor() && !self.core.is_closed();
+        if !fits || !state.publish(&published, epoch) {
             return;
         }
         drop(state);

@@ -4,13 +4,14 @@
 //! failover lost its last write, it was emptied, or a backup came back, gets the newer record again by compare-and-set
 //! (faults 65, 68, 69). While it cannot be reached, it says so once.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::{BoxFuture, Listed, Owner, Record, Store, Swap};
+use super::{BoxFuture, LEASE, Listed, Owner, Record, Store, Swap};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::forkcell::ForkCell;
@@ -43,6 +44,36 @@ struct Entry {
     record: Arc<Record>,
     /// It stands nowhere but here.
     dirty: bool,
+    /// The lease that is kept until it is written.
+    lease: Option<Owner>,
+}
+
+impl Entry {
+    fn written(record: &Arc<Record>) -> Entry {
+        Entry { record: record.clone(), dirty: false, lease: None }
+    }
+
+    /// Whether it counts more than what stands in the store.
+    ///
+    /// What the store has shown before is newer by its generation. What could not be written brings an answer of the server,
+    /// and a sibling's note (an intent, a remembered failure) may have a larger number all the same: there the newer token
+    /// counts, and of two records with one token the one that knows its refresh token to be gone (docs/protocol.md). What a
+    /// person has cleared since stays cleared.
+    fn goes_before(&self, standing: Option<&Arc<Record>>) -> bool {
+        let Some(standing) = standing else { return true };
+        let known = &self.record;
+        let later = known.generation > standing.generation;
+        if !self.dirty || standing.is_cleared() {
+            return later;
+        }
+        let token = |record: &Record| record.token.as_ref().map_or(0, |token| token.generation);
+        match token(known).cmp(&token(standing)) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal if known.refresh.is_none() && standing.refresh.is_some() => true,
+            Ordering::Equal => later,
+        }
+    }
 }
 
 impl<S: Store> Known<S> {
@@ -60,6 +91,22 @@ impl<S: Store> Known<S> {
         result
     }
 
+    /// What is to be written over what stands there, since it counts more and is still of use.
+    fn counts_more(&self, name: &RecordName, standing: Option<&Arc<Record>>) -> Option<Arc<Record>> {
+        let now = self.clock.now().unix();
+        let records = lock(&self.memory().records);
+        let entry = records.get(name).filter(|entry| entry.goes_before(standing))?;
+        // Into an emptied store nothing is written that has ended.
+        let useful = entry.dirty || standing.is_some() || entry.record.is_useful(now);
+        let generation = standing.map_or(0, |standing| standing.generation) + 1;
+        useful.then(|| match entry.record.generation >= generation {
+            true => entry.record.clone(),
+            false => {
+                Arc::new(Record { generation: generation.max(now.as_millis() as u64), ..Record::clone(&entry.record) })
+            }
+        })
+    }
+
     fn newest(&self, name: &RecordName) -> Option<Arc<Record>> {
         lock(&self.memory().records).get(name).map(|entry| entry.record.clone())
     }
@@ -68,8 +115,8 @@ impl<S: Store> Known<S> {
     fn learn(&self, name: &RecordName, record: &Arc<Record>) {
         let mut records = lock(&self.memory().records);
         match records.get(name) {
-            Some(entry) if entry.record.generation > record.generation => {}
-            _ => drop(records.insert(name.clone(), Entry { record: record.clone(), dirty: false })),
+            Some(entry) if entry.goes_before(Some(record)) => {}
+            _ => drop(records.insert(name.clone(), Entry::written(record))),
         }
     }
 
@@ -80,10 +127,12 @@ impl<S: Store> Known<S> {
         };
         for _ in 0..ROUNDS {
             let generation = standing.as_ref().map_or(0, |standing| standing.generation);
-            let newer = self.newest(name).filter(|known| known.generation > generation);
-            let Some(known) = newer.filter(|known| known.is_useful(self.clock.now().unix())) else { break };
+            let Some(known) = self.counts_more(name, standing.as_ref()) else { break };
             match self.noted(self.store.compare_and_set(name, generation, known.clone()).await) {
-                Ok(Swap::Stored) => standing = Some(known),
+                Ok(Swap::Stored) => {
+                    lock(&self.memory().records).insert(name.clone(), Entry::written(&known));
+                    return Ok(Some(known));
+                }
                 Ok(Swap::Lost(winner)) => standing = winner,
                 Err(_) => return Ok(Some(known)),
             }
@@ -92,7 +141,8 @@ impl<S: Store> Known<S> {
             Some(standing) => self.learn(name, standing),
             None => drop(lock(&self.memory().records).remove(name)),
         }
-        Ok(standing)
+        // Others write all the time; what must not be lost is still here.
+        Ok(self.newest(name).or(standing))
     }
 
     /// Writes dirty records, whenever there are some.
@@ -104,9 +154,23 @@ impl<S: Store> Known<S> {
                 pause = FIRST_RETRY;
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_RETRY);
+            let longest = if self.keep_leases().await { LEASE.mul_f64(0.3) } else { LONGEST_RETRY };
+            pause = (pause * 2).min(longest);
             self.write_dirty().await;
         }
+    }
+
+    /// Renews the leases that are kept for dirty records; whether there are any. They are not given back: by then a renewal of
+    /// this process may stand on them, and they lapse.
+    async fn keep_leases(&self) -> bool {
+        let kept: Vec<(RecordName, Owner)> = {
+            let records = lock(&self.memory().records);
+            records.iter().filter_map(|(name, entry)| Some((name.clone(), entry.lease.clone()?))).collect()
+        };
+        for (name, owner) in &kept {
+            let _ = self.store.lease(name, owner).await;
+        }
+        !kept.is_empty()
     }
 
     /// Writes those that are still the newest.
@@ -146,7 +210,7 @@ impl<S: Store> Store for Known<S> {
         Box::pin(async move {
             let swap = self.noted(self.store.compare_and_set(name, expected, record.clone()).await)?;
             match &swap {
-                Swap::Stored => self.learn(name, &record),
+                Swap::Stored => drop(lock(&self.memory().records).insert(name.clone(), Entry::written(&record))),
                 Swap::Lost(Some(winner)) => self.learn(name, winner),
                 Swap::Lost(None) => {}
             }
@@ -162,9 +226,13 @@ impl<S: Store> Store for Known<S> {
         self.store.release(name, owner)
     }
 
-    fn hold(&self, name: &RecordName, record: Arc<Record>) {
-        lock(&self.memory().records).insert(name.clone(), Entry { record, dirty: true });
+    fn hold(&self, name: &RecordName, record: Arc<Record>, lease: Option<Owner>) {
+        lock(&self.memory().records).insert(name.clone(), Entry { record, dirty: true, lease });
         self.memory().dirtied.notify_one();
+    }
+
+    fn keeps_lease(&self, name: &RecordName) -> bool {
+        lock(&self.memory().records).get(name).is_some_and(|entry| entry.lease.is_some())
     }
 
     fn trouble(&self) -> Option<Error> {
@@ -215,11 +283,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use super::super::{MemoryStore, StoredRefresh};
+    use super::super::{MemoryStore, StoredRefresh, StoredToken};
     use super::*;
     use crate::block::block_on;
     use crate::error::ErrorCode;
     use crate::secret::Secret;
+    use crate::token::Issued;
 
     /// A store that others write too, and that can be away.
     #[derive(Default)]
@@ -320,7 +389,7 @@ mod tests {
         assert!(bench.write(0, 1).unwrap());
         bench.away(true);
         assert_eq!(bench.write(1, 2).unwrap_err().code(), ErrorCode::StoreUnavailable);
-        bench.known.hold(&bench.name, record(2));
+        bench.known.hold(&bench.name, record(2), None);
         assert_eq!((bench.loaded(), bench.stands()), (Some(2), Some(1)));
         block_on(bench.known.write_dirty());
         assert_eq!(bench.known.dirty().len(), 1);
@@ -335,7 +404,7 @@ mod tests {
     #[test]
     fn a_record_that_could_not_be_written_gives_way_to_a_newer_one() {
         let bench = Bench::new();
-        bench.known.hold(&bench.name, record(2));
+        bench.known.hold(&bench.name, record(2), None);
         bench.becomes(Some(3));
         assert_eq!((bench.loaded(), bench.stands(), bench.known.dirty().len()), (Some(3), Some(3), 0));
     }
@@ -354,6 +423,72 @@ mod tests {
         assert_eq!(bench.loaded(), Some(7));
         bench.becomes(Some(6));
         assert_eq!((bench.loaded(), bench.stands()), (Some(7), Some(7)));
+    }
+
+    /// A record whose token came with this generation.
+    fn with_token(generation: u64, token: u64, refresh: Option<&str>) -> Arc<Record> {
+        let issued = Issued {
+            access_token: Secret::new(format!("token-{token}")),
+            token_type: "Bearer".into(),
+            lifetime: None,
+            refresh_token: None,
+            refresh_lifetime: None,
+            scope: None,
+            extras: serde_json::Map::new(),
+        };
+        let refresh = refresh.map(|text| {
+            let token = Secret::new(text);
+            StoredRefresh { token, obtained_at: Duration::ZERO, lifetime: None }
+        });
+        let token = Some(StoredToken { issued, generation: token, sent_at: Duration::ZERO });
+        Arc::new(Record { generation, token, refresh, ..Record::default() })
+    }
+
+    #[test]
+    fn an_answer_that_could_not_be_written_goes_before_a_siblings_note_and_gives_way_to_its_token() {
+        let old = |generation| with_token(generation, 1, Some("old"));
+        let cleared = |generation| Arc::new(Record { generation, ..Record::default() });
+        let (new, refusal) = (with_token(5, 5, Some("new")), with_token(5, 1, None));
+        for (case, held, stands, wins) in [
+            ("a note has a larger number", &new, old(8), true),
+            ("a note has a smaller number", &new, old(4), true),
+            ("a newer token", &new, with_token(8, 8, Some("newer")), false),
+            ("a newer token with a smaller number than a refusal", &refusal, with_token(4, 4, Some("newer")), false),
+            ("a refusal and a note", &refusal, old(8), true),
+            ("cleared since", &new, cleared(8), false),
+            ("cleared before", &new, cleared(4), true),
+        ] {
+            let bench = Bench::new();
+            bench.known.hold(&bench.name, held.clone(), None);
+            let swap = block_on(bench.known.store.inner.compare_and_set(&bench.name, 0, stands.clone())).unwrap();
+            assert!(matches!(swap, Swap::Stored));
+            // A compare-and-set that is lost teaches nothing that is worth less.
+            let lost = block_on(bench.known.compare_and_set(&bench.name, 3, record(9))).unwrap();
+            assert!(matches!(lost, Swap::Lost(Some(_))));
+            block_on(bench.known.write_dirty());
+            let now = block_on(bench.known.store.inner.load(&bench.name)).unwrap().unwrap();
+            let expected = if wins { held } else { &stands };
+            let token = |record: &Record| record.token.as_ref().map(|token| token.generation);
+            let refresh = |record: &Record| record.refresh.as_ref().map(|refresh| refresh.token.clone());
+            assert_eq!((token(&now), refresh(&now)), (token(expected), refresh(expected)), "{case}");
+            assert!(now.generation >= stands.generation, "{case}");
+            assert!(bench.known.dirty().is_empty(), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_lease_is_kept_until_the_record_is_written() {
+        let bench = Bench::new();
+        let (one, two) = (Owner("1".into()), Owner("2".into()));
+        assert!(block_on(bench.known.lease(&bench.name, &one)).unwrap());
+        bench.away(true);
+        bench.known.hold(&bench.name, record(2), Some(one.clone()));
+        assert!(bench.known.keeps_lease(&bench.name));
+        block_on(bench.known.keep_leases());
+        assert!(!block_on(bench.known.lease(&bench.name, &two)).unwrap());
+        bench.away(false);
+        block_on(bench.known.write_dirty());
+        assert!(!bench.known.keeps_lease(&bench.name));
     }
 
     #[test]
