@@ -119,8 +119,6 @@ fn unknown_sections_providers_and_profiles_are_named() {
         let said = error(text);
         assert!(said.contains(names), "{text}: {said}");
     }
-    let unsupported = Engine::from_toml("[store]\nkind = \"file\"").unwrap_err();
-    assert_eq!(unsupported.code(), ErrorCode::Unsupported);
 }
 
 #[test]
@@ -204,4 +202,29 @@ fn toml_and_json_say_the_same() {
     let json = r#"{"profiles": {"p": {"provider": "quable", "instance": "acme", "username": "api_x", "password": "y", "buffer": 5}}}"#;
     assert!(Engine::from_json(json).unwrap().source("p").is_ok());
     assert!(Engine::from_json("{\"profiles\": {}, \"profiles\": {}}").is_err());
+}
+
+#[test]
+fn each_kind_of_store_takes_its_own_keys() {
+    let redis = "kind = \"redis\"\nencryption_key = \"env:PATH\"";
+    for (table, names) in [
+        ("path = \"/tmp\"", "store.path"),
+        ("url = \"redis://h\"", "store.url"),
+        ("kind = \"file\"\nsentinels = [\"h:1\"]", "store.sentinels"),
+        ("kind = \"file\"\nencryption_key = \"canary-5d1e\"", "store.encryption_key"),
+        ("kind = \"file\"\nencryption_key = []", "store.encryption_key"),
+        ("kind = \"file\"\nencryption_key = \"env:QAUTH_TEST_UNSET\"", "store.encryption_key"),
+        ("kind = \"redis\"\nurl = \"redis://h\"", "store.encryption_key"),
+        ("kind = \"disk\"", "store.kind"),
+        (redis, "store.url"),
+        (&format!("{redis}\nurl = \"redis://h\"\nmaster = \"m\""), "store.master"),
+        (&format!("{redis}\nurl = \"redis://h\"\nsentinels = [\"h:1\"]\nmaster = \"m\""), "store.url"),
+        (&format!("{redis}\nsentinels = [\"h:1\"]"), "store.master"),
+        (&format!("{redis}\nurl = \"redis://h\"\ntimeout = \"0s\""), "store.timeout"),
+        (&format!("{redis}\nurl = \"redis://h\"\npath = \"/tmp\""), "store.path"),
+    ] {
+        let said = error(&format!("[store]\n{table}"));
+        assert!(said.contains(names), "{table}: {said}");
+        assert!(!said.contains("canary"), "{said}");
+    }
 }
