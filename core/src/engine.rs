@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::block::block_on;
 use crate::completion::CompletionQueue;
 use crate::config::{Config, Discovery, ProfileInput, Trust, check_profile_name, read_provider_file};
 use crate::custom::TokenFunction;
@@ -17,6 +18,7 @@ use crate::events::{Event, EventLog, Subscription};
 use crate::metrics::Metrics;
 use crate::profile::Profile;
 use crate::provider::Provider;
+use crate::records::{self, RecordInfo};
 use crate::registry::{Registry, SourceKey};
 use crate::runtime::Core;
 use crate::source::Source;
@@ -300,6 +302,47 @@ impl Engine {
     /// Counters and durations as they are now. A profile that is removed, or whose sources were all let go of, counts anew.
     pub fn metrics(&self) -> Metrics {
         self.0.registry.metrics()
+    }
+
+    /// The records of the store, in the order of their profiles: of every process that shares it, or of this one alone
+    /// where the store is of kind memory. No token and no secret is in them.
+    ///
+    /// # Errors
+    /// `store` and `store_unavailable`; `closed`. A record that cannot be read is one of the list.
+    pub async fn records(&self) -> Result<Vec<RecordInfo>> {
+        let core = &self.0.registry.core;
+        core.while_awaited(records::list(core.clone())).await
+    }
+
+    /// The same for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`Engine::records`].
+    pub fn records_blocking(&self) -> Result<Vec<RecordInfo>> {
+        block_on(self.records())
+    }
+
+    /// Forgets what the store holds of a profile, as [`TokenSource::clear`] does, for all sources of this name that this engine
+    /// has: those with keys given in code and those that were narrowed too. Returns whether there was anything to forget.
+    ///
+    /// # Errors
+    /// As [`Engine::source`] and [`TokenSource::clear`].
+    pub async fn clear(&self, name: &str) -> Result<bool> {
+        let registry = &self.0.registry;
+        let _there = self.source(name)?;
+        let mut any = false;
+        for source in registry.named(name) {
+            any |= TokenSource::new(source, registry.clone()).clear().await?;
+        }
+        Ok(any)
+    }
+
+    /// The same for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`Engine::clear`].
+    pub fn clear_blocking(&self, name: &str) -> Result<bool> {
+        block_on(self.clear(name))
     }
 
     /// Ends the engine: callers that wait and all later calls get `closed`. Joins its threads within 1 s, or 2 s when an

@@ -1,5 +1,6 @@
 //! One renewal: lease, adopt, intent, send, write, publish (DESIGN.md 5), with the retry table of DESIGN.md 4.
 
+mod clear;
 mod credentials;
 mod failures;
 mod record;
@@ -218,19 +219,7 @@ impl<'a> Renewal<'a> {
             if self.core.store.lease(&self.name, &self.brief.owner).await? {
                 return Ok(None);
             }
-            if self.deadline.passed(&self.now()) {
-                return Err(Error::new(
-                    ErrorCode::Timeout,
-                    "another party holds the right to renew this token and has not finished",
-                )
-                .into());
-            }
-            tokio::select! {
-                () = self.core.clock.look_again_after(pause) => {}
-                () = changed => {}
-            }
-            // Who is told of changes looks by itself only for the sake of a holder that died.
-            pause = pause.mul_f64(1.5).min(LONGEST_LOOK);
+            self.wait_for_holder(&mut pause, changed).await?;
         }
     }
 
@@ -251,6 +240,21 @@ impl<'a> Renewal<'a> {
         self.is_overtaken.store(true, Ordering::Relaxed);
         let error = Error::new(ErrorCode::Store, "others renew this token, again and again, before it can be");
         error.with_retryable(true).into()
+    }
+
+    /// Somebody else holds the lease: waits until it is worth another look.
+    async fn wait_for_holder(&self, pause: &mut Duration, changed: impl Future<Output = ()>) -> Step<()> {
+        if self.deadline.passed(&self.now()) {
+            let message = "another party holds the right to renew this token and has not finished";
+            return Err(Error::new(ErrorCode::Timeout, message).into());
+        }
+        tokio::select! {
+            () = self.core.clock.look_again_after(*pause) => {}
+            () = changed => {}
+        }
+        // Who is told of changes looks by itself only for the sake of a holder that died.
+        *pause = pause.mul_f64(1.5).min(LONGEST_LOOK);
+        Ok(())
     }
 
     /// Whether a remembered failure is the last word: it is cleared first where that was asked for, and a refused login says

@@ -122,6 +122,18 @@ impl Registry {
         self.core.tallies.snapshot(self.sources.len(), self.evicted.load(Ordering::Relaxed), degraded)
     }
 
+    /// The sources of this name: with keys given in code and narrowed ones too.
+    pub(crate) fn named(&self, name: &str) -> Vec<Arc<Source>> {
+        self.sources.pin().iter().filter(|(key, _)| key.name == name).map(|(_, source)| source.clone()).collect()
+    }
+
+    /// The sources with these records serve no token until they have obtained a new one.
+    pub(crate) fn forget(&self, names: &[RecordName]) {
+        let sources = self.sources.pin();
+        let with_one = |source: &&Arc<Source>| names.contains(&source.profile().record_name());
+        sources.values().filter(with_one).for_each(|source| source.forget());
+    }
+
     /// The sources whose record may have changed in the store look whether a sibling has renewed.
     fn look(&self, name: &RecordName) {
         let sources = self.sources.pin();

@@ -72,6 +72,18 @@ pub(crate) struct Written {
 }
 
 impl Record {
+    /// Whether it holds nothing but marks: it was never used, or emptied.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Record { token, refresh, intent, failure, takeovers, conflicts, dpop_key, .. } = self;
+        token.is_none()
+            && refresh.is_none()
+            && intent.is_none()
+            && failure.is_none()
+            && takeovers.is_empty()
+            && *conflicts == 0
+            && dpop_key.is_none()
+    }
+
     /// Whether it holds more at `now` (since 1970) than what has ended.
     pub(crate) fn is_useful(&self, now: Duration) -> bool {
         self.token.as_ref().is_some_and(|token| token.end().is_none_or(|end| now < end))
@@ -98,7 +110,7 @@ impl Record {
             Some(token) => Some(token.end()?),
             None => None,
         };
-        let refresh = self.refresh.as_ref().and_then(|refresh| Some(refresh.obtained_at + refresh.lifetime?));
+        let refresh = self.refresh.as_ref().and_then(StoredRefresh::end);
         let failure = self.failure.as_ref().map(|failure| failure.until);
         Some([token, refresh, failure].into_iter().flatten().max().unwrap_or_default())
     }
@@ -114,7 +126,7 @@ pub(crate) struct StoredToken {
 
 impl StoredToken {
     /// Its end, if it has one.
-    fn end(&self) -> Option<Duration> {
+    pub(crate) fn end(&self) -> Option<Duration> {
         self.issued.lifetime.map(|lifetime| self.sent_at + lifetime)
     }
 }
@@ -124,6 +136,13 @@ pub(crate) struct StoredRefresh {
     pub(crate) token: Secret,
     pub(crate) obtained_at: Duration,
     pub(crate) lifetime: Option<Duration>,
+}
+
+impl StoredRefresh {
+    /// Its end, if it is known.
+    pub(crate) fn end(&self) -> Option<Duration> {
+        self.lifetime.map(|lifetime| self.obtained_at + lifetime)
+    }
 }
 
 /// A failure that every party of the store respects, until its time is over or the secret changes.
@@ -136,6 +155,14 @@ pub(crate) struct StoredFailure {
     pub(crate) wait: Duration,
     pub(crate) last: bool,
     pub(crate) count: u32,
+}
+
+impl StoredFailure {
+    /// For how long it is respected yet. More than was to be waited: the wall clock was set back since, and would hold this
+    /// against us until it is there again.
+    pub(crate) fn left(&self, now: Duration) -> Option<Duration> {
+        self.until.checked_sub(now).filter(|left| !left.is_zero() && *left <= self.wait)
+    }
 }
 
 /// The outcome of a compare-and-set.

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::login::{self, LoggedOut, Login, LoginKind, LoginOptions};
 use crate::profile::Narrowing;
 use crate::provider::{GrantKind, Provider};
+use crate::records;
 use crate::registry::{Registry, SourceKey};
 use crate::saving::Saving;
 use crate::source::{Limit, Source};
@@ -462,6 +463,27 @@ impl TokenSource {
     /// As [`TokenSource::logout`].
     pub fn logout_blocking(&self) -> Result<LoggedOut> {
         block_on(self.logout())
+    }
+
+    /// Forgets what the store holds of this source, for every process that shares it: its tokens, and what is remembered of
+    /// failures. No server is told: the tokens stay good until their own end (see [`TokenSource::logout`]), and other processes
+    /// serve theirs until they renew. Waits for a renewal under way. The next call obtains a token anew, with the profile's
+    /// own refresh token if that is unspent; one that stood in the store alone is lost, and where only a person can bring
+    /// another, a person must sign in again. Returns whether there was anything to forget.
+    ///
+    /// # Errors
+    /// `timeout`: somebody else's renewal took longer than the profile's limit; `store` and `store_unavailable`; `closed`.
+    pub async fn clear(&self) -> Result<bool> {
+        let work = records::clear(self.registry.clone(), self.source.clone());
+        self.about(self.source.core.to_the_end(work).await)
+    }
+
+    /// The same for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`TokenSource::clear`].
+    pub fn clear_blocking(&self) -> Result<bool> {
+        block_on(self.clear())
     }
 
     pub(crate) fn set_function(&self, function: Arc<dyn TokenFunction>) -> Result<()> {

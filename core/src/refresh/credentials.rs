@@ -12,6 +12,9 @@ use crate::response::Verdict;
 use crate::runtime::Core;
 use crate::store::{Record, Swap};
 
+/// How often somebody who has no lease may write first.
+const ROUNDS: u32 = 8;
+
 impl<'a> Renewal<'a> {
     /// Renews with the credentials in use; where the server refuses those for good, with the next ones in their order,
     /// each once. Within one limit and one count of attempts. Gives the renewal that had the last word, which is still to
@@ -90,10 +93,13 @@ impl<'a> Renewal<'a> {
     /// Forgets that.
     pub(super) async fn forget_for_all(&self) {
         if let Some(name) = self.profile.refusals_name() {
-            let without =
-                |record: &Record| self.holds_refusal(record).then(|| Record { failure: None, ..record.clone() });
-            self.amend(name, without).await;
+            self.amend(name, |record| self.without_refusal(record)).await;
         }
+    }
+
+    /// The record without a refusal of the credentials, if it holds one.
+    pub(super) fn without_refusal(&self, record: &Record) -> Option<Record> {
+        self.holds_refusal(record).then(|| Record { failure: None, ..record.clone() })
     }
 
     fn holds_refusal(&self, record: &Record) -> bool {
@@ -103,21 +109,34 @@ impl<'a> Renewal<'a> {
 
     /// Changes another record than the renewal's own, and says whether that is written. While somebody renews by it, it is
     /// left alone: a write between could cost that renewal its refresh token.
-    pub(super) async fn amend(&self, name: &RecordName, change: impl FnOnce(&Record) -> Option<Record>) -> bool {
-        let (store, owner) = (&self.core.store, &self.brief.owner);
-        if !store.lease(name, owner).await.unwrap_or(false) {
+    pub(super) async fn amend(&self, name: &RecordName, change: impl FnMut(&Record) -> Option<Record>) -> bool {
+        if !self.core.store.lease(name, &self.brief.owner).await.unwrap_or(false) {
             return false;
         }
-        let mut written = false;
-        if let Ok(record) = store.load(name).await {
-            let record = record.unwrap_or_default();
-            if let Some(next) = change(&record) {
+        self.change(name, change).await.unwrap_or(false)
+    }
+
+    /// The same under its lease, which is given back.
+    pub(super) async fn change(
+        &self,
+        name: &RecordName,
+        mut change: impl FnMut(&Record) -> Option<Record>,
+    ) -> Step<bool> {
+        let store = &self.core.store;
+        let work = async {
+            let mut record = store.load(name).await?.unwrap_or_default();
+            for _ in 0..ROUNDS {
+                let Some(next) = change(&record) else { return Ok(false) };
                 let next = Record { generation: self.after(&record), about: self.about(), ..next };
-                let swap = store.compare_and_set(name, record.generation, Arc::new(next)).await;
-                written = matches!(swap, Ok(Swap::Stored));
+                match store.compare_and_set(name, record.generation, Arc::new(next)).await? {
+                    Swap::Stored => return Ok(true),
+                    Swap::Lost(winner) => record = winner.unwrap_or_default(),
+                }
             }
-        }
-        let _ = store.release(name, owner).await;
+            Err(Error::new(ErrorCode::Store, "others keep writing this record").with_retryable(true).into())
+        };
+        let written = work.await;
+        let _ = store.release(name, &self.brief.owner).await;
         written
     }
 }

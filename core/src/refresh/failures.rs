@@ -56,9 +56,7 @@ impl Renewal<'_> {
     /// A failure that somebody met with this very secret, whose time is not over.
     pub(super) fn remembered(&self, record: &Record) -> Option<Failure> {
         let failure = record.failure.as_ref().filter(|failure| failure.fingerprint == self.profile.fingerprint)?;
-        let now = self.now();
-        // More than was to be waited: the wall clock was set back since, and would hold this against us until it is there again.
-        let left = failure.until.checked_sub(now.unix()).filter(|left| !left.is_zero() && *left <= failure.wait)?;
+        let left = failure.left(self.now().unix())?;
         let kind = match (failure.last, failure.error.code()) {
             (true, _) => PauseKind::Final,
             (false, ErrorCode::SessionConflict) => PauseKind::Refused,

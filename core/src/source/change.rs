@@ -83,7 +83,7 @@ impl Source {
         }
     }
 
-    /// A person has signed out: no token is served until a new one is obtained.
+    /// A person has signed out, or its record was cleared: no token is served until a new one is obtained.
     pub(crate) fn forget(&self) {
         self.life.lock().replace(None);
     }

@@ -121,7 +121,7 @@ impl Source {
     }
 
     /// The same for who only looks into the record: nothing is taken on.
-    pub(super) fn glance(&self) -> (u64, Brief) {
+    pub(crate) fn glance(&self) -> (u64, Brief) {
         let round = self.life.lock().round();
         (round.epoch, self.brief_of(round))
     }
