@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod login;
+mod store;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use qauth_core::ErrorCode;
 
 pub(crate) use self::login::{LoginArgs, LogoutArgs};
+pub(crate) use self::store::{ClearArgs, StatusArgs};
 
 use crate::failure::{OUTPUT_NAME, OUTPUT_STATUS};
 
@@ -78,6 +80,8 @@ pub(crate) enum Command {
     Call(CallArgs),
     Login(LoginArgs),
     Logout(LogoutArgs),
+    Status(StatusArgs),
+    Clear(ClearArgs),
     Providers(ProvidersArgs),
     Sim(SimArgs),
 }
@@ -108,6 +112,17 @@ pub(crate) struct TokenArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) min_remaining: Option<Duration>,
 
+    #[command(flatten)]
+    pub(crate) narrowing: NarrowingArgs,
+
+    /// How long to wait at most; otherwise the profile's own limit
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Which of a profile's tokens is meant.
+#[derive(Debug, Args)]
+pub(crate) struct NarrowingArgs {
     /// Narrow the token to these scopes (RFC 6749 3.3)
     #[arg(long)]
     pub(crate) scope: Option<String>,
@@ -119,10 +134,6 @@ pub(crate) struct TokenArgs {
     /// Narrow it to this resource (RFC 8707)
     #[arg(long)]
     pub(crate) resource: Option<String>,
-
-    /// How long to wait at most; otherwise the profile's own limit
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub(crate) timeout: Option<Duration>,
 }
 
 /// Call the API with the token attached

@@ -8,6 +8,7 @@ mod assignment;
 mod commands;
 mod console;
 mod failure;
+mod table;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};

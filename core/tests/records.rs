@@ -47,9 +47,11 @@ fn records_are_told_in_the_order_of_their_profiles_with_their_states() {
         assert_eq!(states(&engine), expected.map(|(name, state)| (name.to_owned(), state)));
     };
     states_are(RecordState::Valid, RecordState::Valid, RecordState::Refused);
-    // Past the end of both, and of the refusal; nothing runs.
-    engine.step_wall_clock(4000.0).unwrap();
-    states_are(RecordState::Renewable, RecordState::Expired, RecordState::Empty);
+    // Nothing runs meanwhile.
+    engine.step_wall_clock(1000.0).unwrap();
+    states_are(RecordState::Renewable, RecordState::Valid, RecordState::Empty);
+    engine.step_wall_clock(3000.0).unwrap();
+    states_are(RecordState::Expired, RecordState::Expired, RecordState::Empty);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! The commands, and what they share: the engine and the source that the options name.
 
 mod call;
+mod clear;
 mod login;
 mod logout;
 mod provider_files;
 mod providers;
 mod request;
+mod status;
 mod token;
 
 use std::path::Path;
@@ -14,10 +16,14 @@ use clap::error::ErrorKind;
 use qauth_core::{Discovery, Engine, ErrorCode, Provider, TokenSource};
 use serde_json::{Map, Value};
 
-use crate::args::{Cli, Command, Global, ProvidersArgs, SimArgs, Unparsed};
+use crate::args::{Cli, Command, Global, NarrowingArgs, ProvidersArgs, SimArgs, Unparsed};
 use crate::assignment::{self, Files, wrong};
 use crate::console::Console;
 use crate::failure::{self, Failure};
+
+/// Where nothing is stored, this may be why.
+const SEEN_BY_ITS_OWN_PROCESS: &str = "a store of kind memory, which is the default, is seen by its own process alone; \
+                                       [store] kind in the configuration says where else tokens can live";
 
 /// A command's result is written; this is its exit status.
 pub(crate) type Outcome = Result<u8, Failure>;
@@ -30,6 +36,8 @@ pub(crate) fn execute(cli: &Cli, console: &mut Console<'_, '_>) -> Outcome {
         Command::Call(args) => call::run(&open()?, args, console)?,
         Command::Login(args) => login::run(&open()?, args, console)?,
         Command::Logout(args) => logout::run(&open()?, args, console)?,
+        Command::Status(_) => status::run(&open()?, console)?,
+        Command::Clear(args) => clear::run(&open()?, args, console)?,
         Command::Providers(ProvidersArgs { work: Some(work), .. }) => return provider_files::run(work, console),
         Command::Providers(args) => providers::run(&open()?.engine, args, console)?,
         Command::Sim(args) => return Ok(simulate(args)),
@@ -90,6 +98,14 @@ impl Session {
         })?;
         refuse_secrets(&provider, &self.overrides)?;
         Ok(self.engine.source_with(profile, &self.overrides)?)
+    }
+
+    fn narrowed(&self, profile: &str, to: &NarrowingArgs) -> Result<TokenSource, Failure> {
+        let source = self.source(profile)?;
+        match (to.scope.as_deref(), to.audience.as_deref(), to.resource.as_deref()) {
+            (None, None, None) => Ok(source),
+            (scope, audience, resource) => Ok(source.scoped(scope, audience, resource)?),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::provider_files;
 use crate::args::ProvidersArgs;
 use crate::console::{Console, Style};
 use crate::failure::Failure;
+use crate::table::{columns, print_table};
 
 pub(super) fn run(engine: &Engine, args: &ProvidersArgs, console: &mut Console<'_, '_>) -> Result<(), Failure> {
     let Some(name) = &args.name else { return list(engine, console) };
@@ -51,7 +52,7 @@ fn list(engine: &Engine, console: &mut Console<'_, '_>) -> Result<(), Failure> {
     if console.is_json() {
         return console.value(&providers.iter().map(summary).collect());
     }
-    let heading = ["NAME", "DESCRIPTION", "GRANTS", "ENVIRONMENTS"].map(str::to_owned);
+    let heading = ["NAME", "DESCRIPTION", "GRANTS", "ENVIRONMENTS"];
     let rows = providers.iter().map(|provider| {
         [
             provider.name().to_owned(),
@@ -60,12 +61,7 @@ fn list(engine: &Engine, console: &mut Console<'_, '_>) -> Result<(), Failure> {
             provider.environments().collect::<Vec<_>>().join(", "),
         ]
     });
-    let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();
-    for (index, line) in columns(&rows).iter().enumerate() {
-        let colored = index == 0 && console.colors_stdout();
-        console.line(&Style::Heading.paint(line, colored))?;
-    }
-    Ok(())
+    print_table(heading, rows, console)
 }
 
 fn show(provider: &Provider, console: &mut Console<'_, '_>) -> Result<(), Failure> {
@@ -128,18 +124,6 @@ fn operation_row(operation: OperationInfo<'_>) -> [String; 4] {
     ]
 }
 
-/// Left-aligned columns, two spaces apart, no spaces at the end of a line.
-fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths).filter(|(_, width)| *width > 0);
-        let padded: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
-        padded.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
-}
-
 fn summary(provider: &Provider) -> Value {
     json!({
         "name": provider.name(),
@@ -147,16 +131,4 @@ fn summary(provider: &Provider) -> Value {
         "grants": provider.grants().collect::<Vec<_>>(),
         "environments": provider.environments().collect::<Vec<_>>(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_aligned_and_an_empty_one_takes_no_room() {
-        let rows = [["a", "", "x"], ["long", "", ""]].map(|row| row.map(str::to_owned));
-        assert_eq!(columns(&rows), ["a     x", "long"]);
-        assert!(columns::<2>(&[]).is_empty());
-    }
 }

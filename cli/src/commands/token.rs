@@ -15,7 +15,7 @@ pub(super) fn run(session: &Session, args: &TokenArgs, console: &mut Console<'_,
     if args.header && console.is_json() {
         return Err(wrong("--header and --json: only one of them can be given").into());
     }
-    let source = narrowed(session.source(&args.profile)?, args)?;
+    let source = session.narrowed(&args.profile, &args.narrowing)?;
     let options = TokenOptions { timeout: args.timeout, min_remaining: args.min_remaining.unwrap_or(Duration::ZERO) };
     if args.header {
         return headers(&source, options, console);
@@ -36,14 +36,6 @@ pub(super) fn run(session: &Session, args: &TokenArgs, console: &mut Console<'_,
         "profile": source.profile(),
         "provider": source.provider().name(),
     }))
-}
-
-fn narrowed(source: TokenSource, args: &TokenArgs) -> Result<TokenSource, Failure> {
-    let (scope, audience, resource) = (args.scope.as_deref(), args.audience.as_deref(), args.resource.as_deref());
-    match (scope, audience, resource) {
-        (None, None, None) => Ok(source),
-        _ => Ok(source.scoped(scope, audience, resource)?),
-    }
 }
 
 fn headers(source: &TokenSource, options: TokenOptions, console: &mut Console<'_, '_>) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ mod provider_files;
 mod providers;
 mod request;
 mod simulator;
+mod store;
 mod streams;
 mod support;
 mod token;

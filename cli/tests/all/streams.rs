@@ -42,7 +42,9 @@ fn a_full_disk_is_an_error_of_its_own() {
 #[test]
 fn a_pipe_has_no_colours_and_a_terminal_has_them() {
     let bench = Bench::new();
-    for arguments in [&["providers"][..], &["providers", "qpay"], &["token", "nowhere"], &["tokn"], &["--help"]] {
+    for arguments in
+        [&["providers"][..], &["providers", "qpay"], &["token", "nowhere"], &["tokn"], &["--help"], &["status"]]
+    {
         let colored =
             |output: &crate::support::Output| (output.stdout.contains('\x1b'), output.stderr.contains('\x1b'));
         assert_eq!(colored(&bench.qauth(arguments)), (false, false), "{arguments:?}");

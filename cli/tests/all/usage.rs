@@ -13,7 +13,7 @@ fn version_and_help_are_results() {
         let line = format!("{:4}  {}", code.exit_status(), code.name());
         assert!(help.lines().any(|shown| shown == line), "{line:?} in {help}");
     }
-    for command in ["token", "request", "call", "login", "logout", "providers"] {
+    for command in ["token", "request", "call", "login", "logout", "status", "clear", "providers"] {
         let help = bench.qauth(&[command, "--help"]).fine();
         assert!(help.contains(&format!("Usage: qauth {command}")) && help.contains("--config <FILE>"), "{help}");
         assert!(bench.qauth(&[command, "-h"]).fine().len() < help.len());
@@ -38,6 +38,8 @@ fn wrong_usage_ends_with_two() {
         &["request", "pricing", "/x y"],
         &["request", "pricing", "G T", "/x"],
         &["call", "pricing"],
+        &["status", "pricing"],
+        &["clear"],
         &["providers", "--toml"],
         &["--color", "sometimes", "providers"],
     ] {
