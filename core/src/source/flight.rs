@@ -14,6 +14,7 @@ use crate::events::EventKind;
 use crate::life::Round;
 use crate::profile::{Mode, Profile};
 use crate::refresh::{Brief, Pause, PauseKind, Renewal};
+use crate::runtime::Running;
 use crate::schedule::Timed;
 use crate::secret::Secret;
 use crate::token::Published;
@@ -59,6 +60,9 @@ impl Source {
             self.core.notice_store((&profile, self.tally()));
             match result {
                 Ok(mut obtained) => {
+                    // A process that ends as soon as it has the token, as a command does, leaves it to its siblings.
+                    let shared = self.core.store.shared();
+                    let _until_written = self.core.running().ok().filter(|_| shared).map(Running::critical);
                     let published = obtained.published.clone();
                     let replaced = self.life.current().is_some_and(|current| current.valid(&self.core.clock.now()));
                     let how = (obtained.adopted, replaced);
