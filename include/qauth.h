@@ -1314,6 +1314,32 @@ qauth_code qauth_engine_prometheus(const qauth_engine *engine,
                                    qauth_string **text_out,
                                    qauth_error **error_out);
 
+/**
+ * The records of the store, of every process that shares it, as a JSON array of objects in the order of their profiles:
+ * "name", "profile", "provider", "state" ("unreadable", "conflict", "refused", "paused", "maybe_spent", "valid", "renewable",
+ * "expired" or "empty": the first that is true), "generation", "obtained_at", "expires_at", "has_refresh_token",
+ * "refresh_expires_at", "failure" (a code's word) and "failure_until" (while it is remembered), "written_at", "written_by"
+ * and "error" ("code" and "message" of why it cannot be read); times in seconds since 1970, null for what is not there. No
+ * token and no secret. Fails with QAUTH_STORE, QAUTH_STORE_UNAVAILABLE or QAUTH_CLOSED. On QAUTH_OK *json_out is the
+ * caller's; free it once with qauth_string_free. Any thread; blocks for as long as the store takes. Since 0.1.0.
+ */
+qauth_code qauth_engine_records(const qauth_engine *engine,
+                                qauth_string **json_out,
+                                qauth_error **error_out);
+
+/**
+ * Forgets what the store holds of a profile, for every process that shares it: its tokens, and what is remembered of failures.
+ * The next call obtains a token anew. No server is told, so that tokens stay good until their own end, and other processes
+ * serve theirs until they renew. A refresh token that stood in the store alone is lost: a person who signed in must do so
+ * again. *cleared_out tells whether there was anything to forget; NULL if that does not matter. Fails with QAUTH_CONFIG,
+ * QAUTH_TIMEOUT (somebody else's renewal took longer than the profile's limit), QAUTH_STORE, QAUTH_STORE_UNAVAILABLE or
+ * QAUTH_CLOSED. Any thread; blocks until a renewal under way has ended. Since 0.1.0.
+ */
+qauth_code qauth_engine_clear(qauth_engine *engine,
+                              const char *name,
+                              bool *cleared_out,
+                              qauth_error **error_out);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

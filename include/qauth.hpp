@@ -1057,6 +1057,21 @@ public:
         }));
     }
 
+    /// What the store holds, of every process that shares it, as a JSON array of objects; blocks for as long as the store takes.
+    std::string records() const {
+        return detail::text(detail::make<qauth_string>([&](auto **json, auto **error) {
+            return qauth_engine_records(handle_.get(), json, error);
+        }));
+    }
+    /// Forgets what the store holds of a profile, for every process that shares it; returns whether there was anything. Blocks
+    /// until a renewal under way has ended.
+    bool clear(std::string_view name) {
+        const detail::Text c_name(name, "name");
+        bool cleared = false;
+        detail::check([&](auto **error) { return qauth_engine_clear(handle_.get(), c_name, &cleared, error); });
+        return cleared;
+    }
+
     /// The profiles' names as a JSON array, with those that have come into profiles.d since; reads that folder.
     std::string profiles_json() const {
         return detail::text(detail::make<qauth_string>([&](auto **json, auto **error) {

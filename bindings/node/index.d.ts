@@ -172,6 +172,42 @@ export interface ProfileMetrics {
   clock_skew: number
 }
 
+/** How a record of the store stands: the first of these that is true of it. */
+export type RecordState =
+  | 'unreadable'
+  | 'conflict'
+  | 'refused'
+  | 'paused'
+  | 'maybe_spent'
+  | 'valid'
+  | 'renewable'
+  | 'expired'
+  | 'empty'
+
+/** One record of the store: no token and no secret. Times are in seconds since 1970; what is not there is `null`. */
+export interface RecordInfo {
+  /** The store's own name for it, by which its file or key is found; `null` in a store of kind memory. */
+  name: string | null
+  profile: string | null
+  provider: string | null
+  state: RecordState
+  /** Rises with every write. */
+  generation: number
+  obtained_at: number | null
+  expires_at: number | null
+  has_refresh_token: boolean
+  refresh_expires_at: number | null
+  /** The failure that is remembered, while it is, and until when nothing is tried. */
+  failure: ErrorCode | null
+  failure_until: number | null
+  /** `null` in a store of kind memory. */
+  written_at: number | null
+  /** Host and process. */
+  written_by: string | null
+  /** Why it cannot be read. */
+  error: { code: ErrorCode; message: string } | null
+}
+
 /** What a source's tokens are narrowed to. */
 export interface Narrowing {
   scope?: string | undefined
@@ -255,6 +291,18 @@ export class Engine extends EventEmitter {
    * `application/openmetrics-text; version=1.0.0; charset=utf-8`.
    */
   prometheus(): string
+  /**
+   * What the store holds, of every process that shares it; of this one alone where it is of kind memory. Names as in the
+   * store, so in snake_case.
+   */
+  records(): Promise<RecordInfo[]>
+  /**
+   * Forgets what the store holds of a profile, for every process that shares it; whether there was anything. The next call
+   * obtains a token anew. Waits for a renewal under way. No server is told: tokens stay good until their own end, and other
+   * processes serve theirs until they renew. A refresh token that stood in the store alone is lost: a person who signed in must
+   * do so again.
+   */
+  clear(name: string): Promise<boolean>
   /** Moves a manual clock (`testing.clock = "manual"`), and resolves when the renewals that came due have ended. */
   advance(seconds: number): Promise<void>
   /** Lets a machine with a manual clock sleep: the monotonic clock stands still; what came due runs afterwards. */

@@ -28,6 +28,7 @@ mod custom;
 
 mod event;
 mod metrics;
+mod records;
 
 // What the header does not show.
 mod guard;
@@ -43,6 +44,7 @@ pub use event::*;
 pub use headers::*;
 pub use metrics::*;
 pub use queue::*;
+pub use records::*;
 pub use request::*;
 pub use response::*;
 pub use source::*;

@@ -168,8 +168,9 @@ impl Run<'_> {
                     fields.extend(["access_token", "expires_in", "error"].map(part));
                 }
             }
-            "remove" => fields.push(step.name.as_ref().map_or(Ok("main".into()), |_| text(&step.name))?),
-            "join" | "header" | "invalidate" | "reset" | "close" | "custom_calls" | "events" | "metrics" => {}
+            "remove" | "clear" => fields.push(step.name.as_ref().map_or(Ok("main".into()), |_| text(&step.name))?),
+            "join" | "header" | "invalidate" | "reset" | "close" | "custom_calls" | "events" | "metrics"
+            | "records" => {}
             _ => return Err(format!("{command:?} is no command")),
         }
         let mut reply = self.send(&fields)?;
@@ -203,7 +204,7 @@ impl Run<'_> {
         let texts = reply.values.iter().filter(|(key, _)| key != "answer").map(|(_, value)| value.as_str());
         let texts: Vec<&str> = texts.collect();
         let found = |hidden: &[String]| hidden.iter().find(|secret| holds(&texts.join("\n"), secret)).cloned();
-        if ["events", "metrics"].iter().any(|key| reply.get(key).is_some())
+        if ["events", "metrics", "records"].iter().any(|key| reply.get(key).is_some())
             && let Some(secret) = found(&self.hidden)
         {
             return Err(format!("the reply shows the secret {secret:?}: {shown}"));

@@ -75,6 +75,14 @@ class Engine extends Emitter {
     return native.enginePrometheus(this.#handle)
   }
 
+  async records() {
+    return JSON.parse(await settled(native.engineRecords(this.#handle)))
+  }
+
+  async clear(name) {
+    return await settled(native.engineClear(this.#handle, check.text('name', name)))
+  }
+
   async advance(seconds) {
     await settled(native.engineAdvance(this.#handle, check.number('seconds', seconds)))
   }
@@ -101,7 +109,7 @@ describe(Engine, (engine) => ({ profiles: engine.profiles() }))
 
 async function settled(promise) {
   try {
-    await promise
+    return await promise
   } catch (thrown) {
     throw translated(thrown)
   }

@@ -3,7 +3,8 @@
 use napi::bindgen_prelude::{AsyncTask, External};
 use napi::{Env, Result, Task};
 use napi_derive::napi;
-use qauth_core::{Engine, TokenSource};
+use qauth_core::{Engine, RecordInfo, TokenSource};
+use serde_json::Value;
 
 use crate::convert::{fallible, infallible, object};
 
@@ -96,6 +97,18 @@ pub(crate) fn engine_step_wall_clock(engine: &External<Engine>, seconds: f64) ->
     fallible(|| engine.step_wall_clock(seconds))
 }
 
+/// What the store holds, as JSON.
+#[napi]
+pub(crate) fn engine_records(engine: &External<Engine>) -> AsyncTask<Records> {
+    AsyncTask::new(Records(Engine::clone(engine)))
+}
+
+/// Forgets what the store holds of a profile.
+#[napi]
+pub(crate) fn engine_clear(engine: &External<Engine>, name: String) -> AsyncTask<Clear> {
+    AsyncTask::new(Clear(Engine::clone(engine), name))
+}
+
 /// Ends the engine.
 #[napi]
 pub(crate) fn engine_close(engine: &External<Engine>) -> AsyncTask<Blocking> {
@@ -128,5 +141,38 @@ impl Task for Blocking {
 
     fn resolve(&mut self, _env: Env, (): ()) -> Result<()> {
         Ok(())
+    }
+}
+
+/// A look into the store, which may be slow.
+pub(crate) struct Records(Engine);
+
+impl Task for Records {
+    type Output = String;
+    type JsValue = String;
+
+    fn compute(&mut self) -> Result<String> {
+        let records: Value = fallible(|| self.0.records_blocking())?.iter().map(RecordInfo::to_json).collect();
+        Ok(records.to_string())
+    }
+
+    fn resolve(&mut self, _env: Env, records: String) -> Result<String> {
+        Ok(records)
+    }
+}
+
+/// What waits for a renewal under way.
+pub(crate) struct Clear(Engine, String);
+
+impl Task for Clear {
+    type Output = bool;
+    type JsValue = bool;
+
+    fn compute(&mut self) -> Result<bool> {
+        fallible(|| self.0.clear_blocking(&self.1))
+    }
+
+    fn resolve(&mut self, _env: Env, cleared: bool) -> Result<bool> {
+        Ok(cleared)
     }
 }

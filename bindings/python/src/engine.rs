@@ -12,6 +12,7 @@ use crate::custom::Function;
 use crate::error::checked;
 use crate::events;
 use crate::source::TokenSource;
+use crate::wait::wait;
 
 /// One per process as a rule: owns the connections, the store and the sources.
 ///
@@ -151,6 +152,23 @@ impl Engine {
     fn prometheus(&self, py: Python<'_>) -> PyResult<String> {
         events::log(py)?;
         Ok(self.0.metrics().to_prometheus())
+    }
+
+    /// What the store holds, of every process that shares it: a dict for each record, with the profile, the provider, a word
+    /// for its state and times in Unix seconds. No token and no secret.
+    fn records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        events::log(py)?;
+        let records = checked(py, || py.detach(|| self.0.records_blocking()))?;
+        convert::python(py, &records.iter().map(qauth_core::RecordInfo::to_json).collect())
+    }
+
+    /// Forgets what the store holds of a profile, for every process that shares it; the next call obtains a token anew. Waits
+    /// for a renewal under way. No server is told: tokens stay good until their own end. Returns whether there was anything.
+    #[pyo3(signature = (name, /))]
+    fn clear(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<bool> {
+        let name = convert::text(name, "name")?;
+        let source = checked(py, || py.detach(|| self.0.source(&name)))?;
+        wait(py, &source, self.0.clear(&name))
     }
 
     /// Lets a machine with a manual clock sleep; what came due runs afterwards.

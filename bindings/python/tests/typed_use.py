@@ -31,6 +31,8 @@ def engines(config: dict[str, Any], mapping: Mapping[str, object]) -> None:
         assert_type(engine.remove("pricing"), bool)
         assert_type(engine.profiles(), list[str])
         assert_type(engine.metrics(), dict[str, Any])
+        assert_type(engine.records(), list[dict[str, Any]])
+        assert_type(engine.clear("quiqup"), bool)
         assert_type(engine.prometheus(), str)
         engine.advance(1)
         engine.advance(0.5)

@@ -276,6 +276,14 @@ static void do_metrics(void) {
     qauth_string_free(text);
 }
 
+static void do_records(void) {
+    qauth_string *json = NULL;
+    qauth_error *error = NULL;
+    qauth_code code = qauth_engine_records(engine, &json, &error);
+    if (answer(code, error)) value("records", qauth_string_text(json));
+    qauth_string_free(json);
+}
+
 /* ---- the commands ---- */
 
 static void forget(void) {
@@ -340,6 +348,12 @@ static bool on_engine(const char *command, char **field, int count) {
         do_events();
     } else if (strcmp(command, "metrics") == 0) {
         do_metrics();
+    } else if (strcmp(command, "records") == 0) {
+        do_records();
+    } else if (strcmp(command, "clear") == 0) {
+        bool cleared = false;
+        qauth_code code = qauth_engine_clear(engine, field[1], &cleared, &error);
+        if (answer(code, error)) flag("cleared", cleared);
     } else if (strcmp(command, "advance") == 0) {
         qauth_code code = qauth_engine_advance(engine, strtod(field[1], NULL), &error);
         answer(code, error);

@@ -183,6 +183,8 @@ public:
         if (command == "events") return ok().value("events", events_->take());
         if (command == "metrics")
             return ok().value("metrics", engine_->metrics()).value("prometheus", engine_->prometheus());
+        if (command == "records") return ok().value("records", engine_->records());
+        if (command == "clear") return ok().flag("cleared", engine_->clear(at(line, 1)));
         if (command == "advance") {
             engine_->advance(std::chrono::duration<double>(std::stod(at(line, 1))));
             return ok();

@@ -145,6 +145,10 @@ class Driver:
                 return [("events", compact(self.events.take()))]
             case "metrics":
                 return [("metrics", compact(engine.metrics())), ("prometheus", engine.prometheus())]
+            case "records":
+                return [("records", compact(engine.records()))]
+            case "clear":
+                return [("cleared", str(engine.clear(given[0])).lower())]
             case "remove":
                 return [("removed", str(engine.remove(given[0])).lower())]
             case "close":

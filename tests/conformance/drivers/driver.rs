@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use qauth_core::{
-    CallOptions, CompletionQueue, CustomToken, Engine, Error, ErrorCode, Request, Token, TokenCall, TokenOptions,
-    TokenSource,
+    CallOptions, CompletionQueue, CustomToken, Engine, Error, ErrorCode, RecordInfo, Request, Token, TokenCall,
+    TokenOptions, TokenSource,
 };
 use qauth_tests::wire::{self, Reply};
 use serde_json::{Map, Value, json};
@@ -90,6 +90,11 @@ impl Driver {
                 let reply = Reply::ok().with("metrics", metrics.to_json().to_string());
                 return Ok(reply.with("prometheus", metrics.to_prometheus()));
             }
+            "records" => {
+                let records: Value = engine.records_blocking()?.iter().map(RecordInfo::to_json).collect();
+                return Ok(Reply::ok().with("records", records.to_string()));
+            }
+            "clear" => return Ok(Reply::ok().with("cleared", engine.clear_blocking(argument(1))?.to_string())),
             "advance" => engine.advance(argument(1).parse().unwrap_or(f64::NAN))?,
             "suspend" => engine.suspend(argument(1).parse().unwrap_or(f64::NAN))?,
             "step_wall_clock" => engine.step_wall_clock(argument(1).parse().unwrap_or(f64::NAN))?,

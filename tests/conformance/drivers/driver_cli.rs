@@ -114,6 +114,8 @@ impl Driver {
                 }
                 self.run(&words, None, |stdout| Reply::ok().with("result", stdout.trim_end()))
             }
+            "records" => self.run(&["status"], None, |stdout| Reply::ok().with("records", stdout.trim_end())),
+            "clear" => self.run(&["clear", argument(1)], None, token),
             "close" => Ok(Reply::ok()),
             _ => Ok(Reply::unsupported()),
         }

@@ -78,6 +78,10 @@ class Driver {
         return ok({ events: JSON.stringify(this.events.splice(0)) })
       case 'metrics':
         return ok({ metrics: JSON.stringify(engine.metrics()), prometheus: engine.prometheus() })
+      case 'records':
+        return ok({ records: JSON.stringify(await engine.records()) })
+      case 'clear':
+        return ok({ cleared: await engine.clear(args[0]) })
       case 'remove':
         return ok({ removed: engine.remove(args[0]) })
       case 'token':

@@ -1,7 +1,7 @@
 // The whole API as a program in TypeScript uses it; only its types are looked at.
 import * as qauth from 'qauth'
 import { Engine, QauthError, Response, Token, TokenSource, source, version } from 'qauth'
-import type { EngineEvent, EventKind, ProfileMetrics } from 'qauth'
+import type { EngineEvent, EventKind, ProfileMetrics, RecordInfo } from 'qauth'
 import { once } from 'node:events'
 import type { CallOptions, ErrorCode, Json, JsonObject, Narrowing, RequestOptions, TokenOptions } from 'qauth'
 
@@ -21,6 +21,8 @@ engine.on('renewd', () => {})
 is<Promise<unknown[]>>(once(engine, 'obtained'))
 is<ProfileMetrics | undefined>(engine.metrics().profiles['pricing'])
 is<number>(engine.metrics().evicted)
+is<Promise<RecordInfo[]>>(engine.records())
+is<Promise<boolean>>(engine.clear('pricing'))
 is<string>(engine.prometheus())
 is<void>(engine.stepWallClock(-1))
 is<Promise<void>[]>([engine.advance(1), engine.suspend(1), engine.close(), engine[Symbol.asyncDispose]()])

@@ -94,6 +94,21 @@ class Engine:
 
         Serve it as ``application/openmetrics-text; version=1.0.0; charset=utf-8``.
         """
+    def records(self) -> list[dict[str, Any]]:
+        """What the store holds, of every process that shares it; of this one alone where it is of kind memory.
+
+        A dict for each record: name, profile, provider, state ("unreadable", "conflict", "refused", "paused",
+        "maybe_spent", "valid", "renewable", "expired" or "empty": the first that is true), generation, obtained_at,
+        expires_at, has_refresh_token, refresh_expires_at, failure, failure_until, written_at, written_by, error. Times
+        are Unix seconds; what is not there is None. No token and no secret.
+        """
+    def clear(self, name: str, /) -> bool:
+        """Forgets what the store holds of a profile, for every process that shares it.
+
+        The next call obtains a token anew. Waits for a renewal under way. No server is told: tokens stay good until
+        their own end, and other processes serve theirs until they renew. A refresh token that stood in the store alone is
+        lost: a person who signed in must do so again. Returns whether there was anything to forget.
+        """
     def close(self) -> None:
         """Ends the engine: calls that wait and all later ones raise ClosedError. Takes at most 1 s, rarely 2."""
     def __enter__(self) -> Engine: ...
