@@ -142,6 +142,10 @@ int main(void)
     REFUSED(qauth_engine_on_event(engine, queue, on_event, &calls, NULL, NULL, &error));
     REFUSED(qauth_engine_metrics(NULL, &no_string, &error));
     REFUSED(qauth_engine_metrics(engine, NULL, &error));
+    REFUSED(qauth_engine_records(NULL, &no_string, &error));
+    REFUSED(qauth_engine_records(engine, NULL, &error));
+    REFUSED(qauth_engine_clear(NULL, "orders", NULL, &error));
+    REFUSED(qauth_engine_clear(engine, NULL, NULL, &error));
     REFUSED(qauth_engine_prometheus(NULL, &no_string, &error));
     REFUSED(qauth_engine_prometheus(engine, NULL, &error));
     SUCCEEDS(qauth_queue_run(queue, 0, NULL, &error));
@@ -197,6 +201,7 @@ int main(void)
     NOT_UTF8("name", qauth_engine_source_with_json(engine, bad, NULL, &no_source, &error));
     NOT_UTF8("overrides_json", qauth_engine_source_with_json(engine, "quiqup", bad, &no_source, &error));
     NOT_UTF8("name", qauth_engine_remove(engine, bad, NULL, &error));
+    NOT_UTF8("name", qauth_engine_clear(engine, bad, NULL, &error));
     NOT_UTF8("name", qauth_engine_provider_json(engine, bad, &no_string, &error));
     NOT_UTF8("method", qauth_source_headers(source, bad, "/", ever, &no_headers, &error));
     NOT_UTF8("url", qauth_source_headers(source, "GET", bad, ever, &no_headers, &error));

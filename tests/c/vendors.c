@@ -235,7 +235,8 @@ static void sources_narrow_and_go(void)
 {
     qauth_source *source = source_of("qpay"), *narrow = NULL, *same = NULL, *quable = source_of("quable");
     qauth_token *token;
-    bool removed = false;
+    qauth_string *records = NULL;
+    bool removed = false, cleared = false;
 
     SUCCEEDS(qauth_source_scoped(source, "cards", NULL, NULL, &narrow, &error));
     SUCCEEDS(qauth_source_scoped(source, "cards", NULL, NULL, &same, &error));
@@ -246,6 +247,13 @@ static void sources_narrow_and_go(void)
     CHECK(token != NULL);
     qauth_token_free(token);
     FAILS(QAUTH_CONFIG, qauth_source_scoped(quable, "cards", NULL, NULL, &same, &error));
+
+    SUCCEEDS(qauth_engine_records(engine, &records, &error));
+    CHECK(strstr(qauth_string_text(records), "\"profile\":\"qpay\"") != NULL);
+    qauth_string_free(records);
+    SUCCEEDS(qauth_engine_clear(engine, "qpay", &cleared, &error));
+    CHECK(cleared && qauth_source_cached(narrow) == NULL);
+    SUCCEEDS(qauth_engine_clear(engine, "qpay", NULL, &error));
 
     SUCCEEDS(qauth_engine_remove(engine, "qpay", &removed, &error));
     CHECK(removed);

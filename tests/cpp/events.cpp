@@ -200,7 +200,7 @@ static void counters_are_given(qauth::Engine &engine)
     const auto text = engine.prometheus();
     CHECK(text.find("profile=\"counted\"") != std::string::npos && text.rfind("# EOF\n") == text.size() - 6);
     qauth::Engine gone, other(std::move(gone));
-    for (const auto give : {&qauth::Engine::metrics, &qauth::Engine::prometheus})
+    for (const auto give : {&qauth::Engine::metrics, &qauth::Engine::prometheus, &qauth::Engine::records})
         try {
             (gone.*give)();
             CHECK(!"it was moved from");

@@ -204,6 +204,25 @@ test('the same engine gives the same source, and another one after remove', asyn
   assert.ok((await engine.source('quiqup').token()).accessToken)
 })
 
+test('a record is told and cleared', async () => {
+  const engine = sim.engine()
+  assert.deepEqual(await engine.records(), [])
+  const { accessToken } = await engine.source('quiqup').token()
+  const [record, ...others] = await engine.records()
+  assert.deepEqual(others, [])
+  const { profile, provider, state, has_refresh_token: refresh, name, error } = record
+  assert.deepEqual([profile, provider, state, refresh, name, error], ['quiqup', 'quiqup', 'valid', false, null, null])
+  assert.equal(record.expires_at, record.obtained_at + 3600)
+  assert.ok(!JSON.stringify(record).includes(accessToken))
+  assert.equal(await engine.clear('quiqup'), true)
+  assert.equal(await engine.clear('quiqup'), false)
+  assert.deepEqual((await engine.records()).map(({ state }) => state), ['empty'])
+  assert.notEqual((await engine.source('quiqup').token()).accessToken, accessToken)
+  await assert.rejects(engine.clear('nowhere'), { code: 'config' })
+  await engine.close()
+  await assert.rejects(engine.records(), { code: 'closed' })
+})
+
 test('close ends everything, waiters too', async () => {
   const engine = sim.engine()
   const source = engine.source('quiqup')

@@ -166,6 +166,7 @@ impl Engine {
     /// for a renewal under way. No server is told: tokens stay good until their own end. Returns whether there was anything.
     #[pyo3(signature = (name, /))]
     fn clear(&self, py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<bool> {
+        events::log(py)?;
         let name = convert::text(name, "name")?;
         let source = checked(py, || py.detach(|| self.0.source(&name)))?;
         wait(py, &source, self.0.clear(&name))

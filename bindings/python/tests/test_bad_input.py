@@ -168,6 +168,7 @@ ARGUMENTS: list[tuple[str, str, list[Any], list[Call]]] = [
     ("source override", "client_secret", NO_JSON, [lambda e, s, v: e.source("quiqup", client_secret=v)]),
     ("module source name", "name", NO_TEXT, [lambda e, s, v: qauth.source(v)]),
     ("remove", "name", NO_TEXT, [lambda e, s, v: e.remove(v)]),
+    ("clear", "name", NO_TEXT, [lambda e, s, v: e.clear(v)]),
     ("advance", "seconds", [None, *NO_SECONDS], [lambda e, s, v: e.advance(v)]),
     ("suspend", "seconds", [None, *NO_SECONDS], [lambda e, s, v: e.suspend(v)]),
     ("config", "config", NO_MAPPING, [lambda e, s, v: qauth.Engine(v)]),

@@ -156,6 +156,8 @@ CALLS: dict[str, Callable[[qauth.Engine, qauth.TokenSource], Any]] = {
     "requests": lambda _, source: source._answered(f"{source.api_base_url}/orders", 0, 200),
     "profiles": lambda engine, _: engine.profiles(),
     "metrics": lambda engine, _: engine.metrics(),
+    "records": lambda engine, _: engine.records(),
+    "clear": lambda engine, _: engine.clear("quiqup"),
     "prometheus": lambda engine, _: engine.prometheus(),
     "source": lambda engine, _: engine.source("quiqup"),
     "custom_source": lambda engine, _: engine.custom_source("own", lambda: "a"),

@@ -138,6 +138,35 @@ def test_remove_closes_the_sources_handles_and_tells_whether_there_was_one(engin
     assert engine.source("quiqup").token().access_token
 
 
+def test_a_record_is_told_and_cleared(engine: qauth.Engine) -> None:
+    assert engine.records() == []
+    token = engine.source("quiqup").token()
+    (record,) = engine.records()
+    assert token.expires_at is not None
+    assert record == {
+        "name": None,
+        "profile": "quiqup",
+        "provider": "quiqup",
+        "state": "valid",
+        "generation": 1,
+        "obtained_at": int(token.expires_at.timestamp()) - 3600,
+        "expires_at": int(token.expires_at.timestamp()),
+        "has_refresh_token": False,
+        "refresh_expires_at": None,
+        "failure": None,
+        "failure_until": None,
+        "written_at": None,
+        "written_by": None,
+        "error": None,
+    }
+    assert engine.clear("quiqup") is True
+    assert engine.clear("quiqup") is False
+    assert [record["state"] for record in engine.records()] == ["empty"]
+    assert engine.source("quiqup").token().access_token != token.access_token
+    with pytest.raises(qauth.ConfigError):
+        engine.clear("nowhere")
+
+
 def test_advance_moves_a_manual_clock(engine: qauth.Engine, sim: Sim) -> None:
     sim.post("settings", vendor="quiqup", lifetime=100)
     source = engine.source("quiqup")
