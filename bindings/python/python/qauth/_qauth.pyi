@@ -106,8 +106,8 @@ class Engine:
         """Forgets what the store holds of a profile, for every process that shares it.
 
         The next call obtains a token anew. Waits for a renewal under way. No server is told: tokens stay good until
-        their own end, and other processes serve theirs until they renew. A refresh token that stood in the store alone is
-        lost: a person who signed in must do so again. Returns whether there was anything to forget.
+        their own end, and other processes serve theirs until they renew. A refresh token that stood in the store alone
+        is lost: a person who signed in must do so again. Returns whether there was anything to forget.
         """
     def close(self) -> None:
         """Ends the engine: calls that wait and all later ones raise ClosedError. Takes at most 1 s, rarely 2."""
