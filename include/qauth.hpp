@@ -86,6 +86,8 @@ enum class EventKind : qauth_kind {
     skew = QAUTH_EVENT_SKEW,
     evicted = QAUTH_EVENT_EVICTED,
     switched = QAUTH_EVENT_SWITCHED,
+    store_degraded = QAUTH_EVENT_STORE_DEGRADED,
+    store_recovered = QAUTH_EVENT_STORE_RECOVERED,
 };
 
 /// "renewed" and so on; "unknown" for a number that is no kind.

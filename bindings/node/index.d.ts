@@ -105,7 +105,8 @@ export type TokenFunction = (
  * had obtained it. `failed`: a renewal brought none. `served_while_failing`: callers get a valid one though it cannot be
  * renewed, told once until it can. `conflict`: another party keeps taking over this account's only session. `invalidated`:
  * the API rejected it. `skew`: the server's clock is far from ours. `evicted`: a source that nobody used was let go of.
- * `switched`: other credentials of the profile are used from now on.
+ * `switched`: other credentials of the profile are used from now on. `store_degraded`: the store cannot be used as it
+ * should, told once until it can (`store_recovered`).
  */
 export type EventKind =
   | 'obtained'
@@ -118,6 +119,8 @@ export type EventKind =
   | 'skew'
   | 'evicted'
   | 'switched'
+  | 'store_degraded'
+  | 'store_recovered'
 
 /** What listeners of an {@link Engine} get. It holds no secret and no token. */
 export interface EngineEvent {
@@ -129,13 +132,15 @@ export interface EngineEvent {
   /**
    * Why. Of a renewal, what set it off: `first_use`, `ahead`, `stale`, `expired`, `min_remaining` or `rejected`; of
    * `served_while_failing` and `conflict` the error's code; of `invalidated` `rejected`; of `skew` `server_ahead` or
-   * `server_behind`; of `evicted` `unused`; of `switched` `refused`.
+   * `server_behind`; of `evicted` `unused`; of `switched` `refused`; of `store_degraded`
+   * the error's code; of `store_recovered` `store`. Of a token that a sibling obtained, taken up without a renewal:
+   * `announced`.
    */
   reason: string
   /**
    * Of a renewal how long it took; of `served_while_failing` what the token has left; of `conflict` for how long nothing is
-   * tried; of `invalidated` how old the token was; of `skew` by how much; of `evicted` for how long nobody used it; of `switched`
-   * 0.
+   * tried; of `invalidated` how old the token was; of `skew` by how much; of `evicted` for how long nobody used it; of all
+   * others 0.
    */
   seconds: number
   /** By the engine's clock. */
@@ -283,9 +288,10 @@ export class Engine extends EventEmitter {
   prependOnceListener(name: EngineEventName, listener: (event: EngineEvent) => void): this
   /**
    * Counters and durations as they are now, by profile; names as in `prometheus()`, so in snake_case. `sources` is how many
-   * the engine holds, `evicted` how many nobody used and were let go of.
+   * the engine holds, `evicted` how many nobody used and were let go of; `store_degraded`: the store cannot be used as it
+   * should.
    */
-  metrics(): { sources: number; evicted: number; profiles: Record<string, ProfileMetrics> }
+  metrics(): { sources: number; evicted: number; store_degraded: boolean; profiles: Record<string, ProfileMetrics> }
   /**
    * The same in the text format of Prometheus (OpenMetrics 1.0): serve it as
    * `application/openmetrics-text; version=1.0.0; charset=utf-8`.

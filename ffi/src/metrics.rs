@@ -8,7 +8,7 @@ use crate::handle;
 use crate::string::qauth_string;
 
 /// Counters and durations as they are now, as a JSON object: "sources" (how many the engine holds), "evicted" (how many
-/// it has let go of, since nobody used them) and "profiles", by name those that had something to count, each with "provider", "events" and "failures" (how often, by the kind's or the code's
+/// it has let go of, since nobody used them), "store_degraded" (the store cannot be used as it should) and "profiles", by name those that had something to count, each with "provider", "events" and "failures" (how often, by the kind's or the code's
 /// word), "requests" for tokens, "renewals", "renewal_seconds" (all together), "expires_at" (of the last token, in seconds
 /// since 1970, or null) and "clock_skew" (seconds). A profile that was removed counts anew, and so does a child of fork. On
 /// QAUTH_OK *json_out is the caller's; free it once with qauth_string_free. Any thread; does not block. Since 0.1.0.

@@ -182,7 +182,8 @@ static void every_kind_has_its_word()
         {EventKind::served_while_failing, "served_while_failing"},
         {EventKind::conflict, "conflict"},   {EventKind::invalidated, "invalidated"},
         {EventKind::skew, "skew"},           {EventKind::evicted, "evicted"},
-        {EventKind::switched, "switched"},
+        {EventKind::switched, "switched"},   {EventKind::store_degraded, "store_degraded"},
+        {EventKind::store_recovered, "store_recovered"},
     };
     qauth_kind number = 0;
     for (const auto &[kind, word] : words) {

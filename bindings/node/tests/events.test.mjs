@@ -325,7 +325,7 @@ for (const vendor of Object.keys(KNOWN)) {
 test('metrics are counted by profile', async () => {
   const engine = manual()
   const source = engine.source('quiqup')
-  assert.deepEqual(engine.metrics(), { sources: 1, evicted: 0, profiles: {} })
+  assert.deepEqual(engine.metrics(), { sources: 1, evicted: 0, store_degraded: false, profiles: {} })
   const token = await source.token()
   source.invalidate(token)
   await sim.post('faults', { vendor: 'quiqup', endpoint: 'token', status: 401, body: { error: 'invalid_client' } })

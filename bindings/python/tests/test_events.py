@@ -414,7 +414,7 @@ print("the end")
 
 
 def test_metrics_are_counted_by_profile(sim: Sim, engine: qauth.Engine, source: qauth.TokenSource) -> None:
-    assert engine.metrics() == {"sources": 1, "evicted": 0, "profiles": {}}
+    assert engine.metrics() == {"sources": 1, "evicted": 0, "store_degraded": False, "profiles": {}}
     token = source.token()
     source.invalidate(token)
     failing(sim, status=401, body={"error": "invalid_client"})
