@@ -42,10 +42,6 @@ impl Folder {
         Folder::open(path)?.ok_or_else(|| failed(path, "opened", &io::ErrorKind::NotFound.into()))
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(super) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
