@@ -38,6 +38,8 @@ missing() {
     python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || echo python3 python3-venv
     command -v node >/dev/null || echo nodejs
     command -v npm >/dev/null || echo npm
+    command -v redis-server >/dev/null || echo redis-server
+    command -v redis-sentinel >/dev/null || echo redis-sentinel
 }
 
 # Installed where that is allowed, named where it is not.

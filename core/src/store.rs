@@ -5,6 +5,7 @@ mod file;
 mod keys;
 mod known;
 mod memory;
+mod redis;
 mod wire;
 
 use std::future::Future;
@@ -16,10 +17,11 @@ use file::FileStore;
 pub(crate) use keys::Keys;
 use known::Known;
 pub(crate) use memory::MemoryStore;
+use redis::RedisStore;
 
 use crate::clock::Clock;
 use crate::config::StoreOptions;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, Result};
 use crate::record_name::RecordName;
 use crate::secret::Secret;
 use crate::token::Issued;
@@ -193,8 +195,9 @@ pub(crate) fn open(options: &StoreOptions, clock: &Clock) -> Result<Arc<dyn Stor
         StoreOptions::File(options) => {
             Ok(Arc::new(Known::new(FileStore::open(options, clock.clone())?, clock.clone())))
         }
-        // Known::new(RedisStore::open(options, clock.clone())?, clock.clone())
-        StoreOptions::Redis(_) => Err(Error::new(ErrorCode::Unsupported, "store.kind: there is no redis store yet")),
+        StoreOptions::Redis(options) => {
+            Ok(Arc::new(Known::new(RedisStore::open(options, clock.clone())?, clock.clone())))
+        }
     }
 }
 

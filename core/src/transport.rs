@@ -10,6 +10,9 @@ mod identity;
 mod tests;
 mod tls;
 
+pub(crate) use fault::tls_reason;
+pub(crate) use tls::bare_config;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,7 +89,10 @@ impl Transport {
         if let Some(proxy) = options.proxy.as_deref().filter(|proxy| *proxy != PROXY_FROM_ENVIRONMENT) {
             check_proxy(proxy)?;
         }
-        let extra = options.ca_file.as_deref().map_or_else(|| Ok(Vec::new()), tls::read_ca_file)?;
+        let extra = options
+            .ca_file
+            .as_deref()
+            .map_or_else(|| Ok(Vec::new()), |path| tls::read_ca_file(path, "transport.ca_file"))?;
         let verifier = Arc::new(tls::LazyVerifier::new(extra));
         Ok(Transport { options, verifier, clients: Clients::default() })
     }

@@ -121,7 +121,7 @@ fn io_reason(error: &reqwest::Error) -> String {
 }
 
 /// What a person can do about it. rustls' own words hold only what the handshake showed in public.
-fn tls_reason(error: &rustls::Error) -> String {
+pub(crate) fn tls_reason(error: &rustls::Error) -> String {
     use CertificateError as C;
     let reason = match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {

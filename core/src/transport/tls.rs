@@ -37,6 +37,15 @@ pub(super) fn client_config(
     Ok(config)
 }
 
+/// TLS for what is not HTTP: the same roots, and those of a file, which `field` names.
+pub(crate) fn bare_config(ca_file: Option<&Path>, field: &str) -> Result<ClientConfig, Error> {
+    let extra = ca_file.map_or_else(|| Ok(Vec::new()), |path| read_ca_file(path, field))?;
+    let config = client_config(Arc::new(LazyVerifier::new(extra)), None);
+    let mut config = config.map_err(|error| Error::config(format!("TLS cannot be used: {error}")))?;
+    config.alpn_protocols = Vec::new();
+    Ok(config)
+}
+
 /// rustls' own verification, whose roots are loaded when the first certificate arrives: reading them takes milliseconds
 /// that a process with a cached token, or one that speaks to loopback only, never pays.
 #[derive(Debug)]
@@ -109,9 +118,9 @@ impl ServerCertVerifier for LazyVerifier {
     }
 }
 
-/// The certificates of `transport.ca_file`, each of which must be usable as a root.
-pub(super) fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let refused = |why: String| Error::config(format!("transport.ca_file {why}"));
+/// The certificates of a file, which `field` names; each must be usable as a root.
+pub(super) fn read_ca_file(path: &Path, field: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let refused = |why: String| Error::config(format!("{field} {why}"));
     let unreadable = |error: std::io::Error| refused(format!("cannot be read: {}", error.kind()));
     let metadata = fs::metadata(path).map_err(unreadable)?;
     // A pipe would block here for ever.
