@@ -46,10 +46,6 @@ impl Keys {
         Ok(Keys(texts.iter().map(parse).collect::<Result<_>>()?))
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The name of the key that writes.
     pub(super) fn first(&self) -> Option<&str> {
         self.0.first().map(|key| key.id.as_str())
