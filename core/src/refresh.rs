@@ -376,12 +376,16 @@ impl<'a> Renewal<'a> {
     ) -> Step<Option<Obtained>> {
         let Usable { token, seed } = usable;
         let rotates = self.profile.rotates();
+        let before = self.unspent(record).cloned();
+        // A sign-in whose first use a crash cuts short is not lost: where it is worth a second try, it stands in the record.
+        let obtained_at = self.now().unix();
+        let left = seed.as_ref().map(|_| StoredRefresh { token: token.clone(), obtained_at, lifetime: None });
         if rotates || seed.is_some() {
             let intent = Record {
                 intent: rotates.then(|| self.now().unix()),
                 seed: seed.clone().or_else(|| record.seed.clone()),
                 // Whatever becomes of this one, a token that may be spent is not used afterwards.
-                refresh: self.unspent(record).cloned(),
+                refresh: left.or_else(|| before.clone()),
                 ..Record::clone(record)
             };
             match self.write(record, intent).await {
@@ -412,12 +416,14 @@ impl<'a> Renewal<'a> {
                     let kept = if seed.is_some() { None } else { record.seed.clone() };
                     let intent = record.intent.filter(|_| verdict == Verdict::Unknown);
                     // Not written, it counts as maybe spent: safe, if dear.
-                    let _ = self.write(record, Record { intent, seed: kept, ..Record::clone(record) }).await;
+                    let _ = self
+                        .write(record, Record { intent, seed: kept, refresh: before, ..Record::clone(record) })
+                        .await;
                 }
                 Err(failure)
             }
             // Refused, or possibly spent: it is never sent again.
-            _ => self.give_up(record, &token).await,
+            _ => self.give_up(record, &token, before).await,
         }
     }
 

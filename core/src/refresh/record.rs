@@ -220,8 +220,14 @@ impl Renewal<'_> {
     }
 
     /// The refresh token that was sent is not sent again: refused, or possibly spent. A sibling may have renewed meanwhile,
-    /// and what it left stays.
-    pub(super) async fn give_up(&self, record: &mut Arc<Record>, token: &Secret) -> Step<Option<Obtained>> {
+    /// and what it left stays, as does what stood there before.
+    pub(super) async fn give_up(
+        &self,
+        record: &mut Arc<Record>,
+        token: &Secret,
+        before: Option<StoredRefresh>,
+    ) -> Step<Option<Obtained>> {
+        let ours = record.generation;
         let read = self.load().await;
         // What a process knows of a store that does not answer says nothing of its siblings.
         let read = read.and_then(|fresh| match self.core.store.trouble() {
@@ -235,7 +241,8 @@ impl Renewal<'_> {
             if let Some(adopted) = self.adoptable(record) {
                 return Ok(Some(adopted));
             }
-            let refresh = record.refresh.clone().filter(|kept| kept.token != *token);
+            let left = if record.generation == ours { before.clone() } else { record.refresh.clone() };
+            let refresh = left.filter(|kept| kept.token != *token);
             let next = Record { refresh, intent: None, ..Record::clone(record) };
             if self.write_or_hold(record, next).await {
                 break;
