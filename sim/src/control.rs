@@ -15,7 +15,8 @@ pub(crate) fn answer(world: &mut World, path: &[&str], request: &Request) -> Ans
         "state" => request.allow(&[Method::GET])?,
         "credentials" | "requests" => request.allow(&[Method::GET, Method::POST])?,
         "faults" => request.allow(&[Method::POST, Method::DELETE])?,
-        "reset" | "clock" | "settings" | "revoke" | "takeover" | "dpop" | "device" | "authorize" | "script" => {
+        "reset" | "clock" | "settings" | "revoke" | "takeover" | "checkpoint" | "dpop" | "device" | "authorize"
+        | "script" => {
             request.allow(&[Method::POST])?;
         }
         _ => return Err(unknown_path()),
@@ -40,6 +41,7 @@ pub(crate) fn answer(world: &mut World, path: &[&str], request: &Request) -> Ans
             "clock" => clock(world, fields)?,
             "revoke" => revoke(world, fields)?,
             "takeover" => take_over(world, fields)?,
+            "checkpoint" => checkpoint(world, fields)?,
             "requests" => world.recorder.tell(if reading { request.query_fields()? } else { fields })?,
             "dpop" | "device" | "authorize" => rule(world, "generic", name, fields)?,
             "script" => rule(world, "scripted", name, fields)?,
@@ -61,8 +63,8 @@ pub(crate) fn answer(world: &mut World, path: &[&str], request: &Request) -> Ans
 }
 
 fn unknown_path() -> Reply {
-    let text = "the control API has state, requests, reset, clock, settings, faults, revoke, takeover, credentials, dpop, \
-                device, authorize and script";
+    let text = "the control API has state, requests, reset, clock, settings, faults, revoke, takeover, checkpoint, \
+                credentials, dpop, device, authorize and script";
     Reply::error(404, "not_found", text)
 }
 
@@ -172,4 +174,17 @@ fn take_over(world: &mut World, mut fields: Fields) -> Result<Value, FieldError>
     let instance = fields.text("instance")?;
     fields.finish()?;
     Ok(json!({"killed": vendor.take_over(ledger, now, &instance)?}))
+}
+
+fn checkpoint(world: &mut World, mut fields: Fields) -> Result<Value, FieldError> {
+    let ledger = &mut shop(world, &mut fields)?.ledger;
+    let (keep, back_to) = (fields.optional_text("keep")?, fields.optional_text("back_to")?);
+    fields.finish()?;
+    match (keep, back_to) {
+        (Some(name), None) => ledger.keep_checkpoint(&name),
+        (None, Some(name)) if ledger.back_to_checkpoint(&name) => {}
+        (None, Some(_)) => return Err(FieldError::new("back_to", "nothing was kept under this name")),
+        _ => return Err(FieldError::new("keep", "or \"back_to\", one of them, must be given")),
+    }
+    Ok(json!({"tokens": ledger.counters.tokens_issued}))
 }

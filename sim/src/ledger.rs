@@ -6,6 +6,7 @@ use crate::http::{Reply, Request};
 use crate::tokens::{Issued, TokenTable};
 use hyper::header::AUTHORIZATION;
 use serde_json::{Map, Value, json};
+use std::collections::{HashMap, HashSet};
 
 /// Which half of a vendor a request reached; faults and delays are set for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +82,8 @@ pub(crate) struct Counters {
     pub(crate) api_unauthorized: u64,
     pub(crate) by_grant: Map<String, Value>,
     pub(crate) reuse_detected: u64,
+    /// Where each refresh token works once: those that came again, whatever had become of them.
+    pub(crate) refresh_repeated: u64,
     pub(crate) sessions_killed: u64,
     pub(crate) faults_served: u64,
     /// Requests to the parts of `/generic` that are neither the token endpoint nor the API; empty for other vendors.
@@ -99,6 +102,7 @@ impl Counters {
             "api_unauthorized": self.api_unauthorized,
             "by_grant": self.by_grant,
             "reuse_detected": self.reuse_detected,
+            "refresh_repeated": self.refresh_repeated,
             "sessions_killed": self.sessions_killed,
             "faults_served": self.faults_served,
         });
@@ -136,6 +140,10 @@ pub(crate) struct Ledger {
     pub(crate) api_faults: FaultQueue,
     pub(crate) tokens: TokenTable,
     pub(crate) refresh_tokens: TokenTable,
+    /// Those that came once, where each works once.
+    pub(crate) came: HashSet<String>,
+    /// What was issued, as it was when somebody asked to keep it.
+    checkpoints: HashMap<String, (TokenTable, TokenTable, HashSet<String>)>,
 }
 
 impl Ledger {
@@ -148,7 +156,28 @@ impl Ledger {
             api_faults: FaultQueue::default(),
             tokens: TokenTable::default(),
             refresh_tokens: TokenTable::default(),
+            came: HashSet::new(),
+            checkpoints: HashMap::new(),
         }
+    }
+
+    /// Counts a refresh token that came before; for those that work once.
+    pub(crate) fn note_refresh(&mut self, token: &str) {
+        if !self.came.insert(token.to_owned()) {
+            self.counters.refresh_repeated += 1;
+        }
+    }
+
+    pub(crate) fn keep_checkpoint(&mut self, name: &str) {
+        let kept = (self.tokens.clone(), self.refresh_tokens.clone(), self.came.clone());
+        self.checkpoints.insert(name.to_owned(), kept);
+    }
+
+    /// Makes what is issued as it was; `false`: nothing was kept under this name.
+    pub(crate) fn back_to_checkpoint(&mut self, name: &str) -> bool {
+        let Some((tokens, refresh_tokens, came)) = self.checkpoints.get(name).cloned() else { return false };
+        (self.tokens, self.refresh_tokens, self.came) = (tokens, refresh_tokens, came);
+        true
     }
 
     /// Counts the parts of these names as well.

@@ -68,7 +68,7 @@ impl Issued {
 }
 
 /// The issued tokens of one vendor, by their text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TokenTable {
     entries: HashMap<String, Issued>,
     purge_at: usize,

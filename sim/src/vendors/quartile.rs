@@ -66,6 +66,7 @@ impl Quartile {
         let refresh_token = json.text("refresh_token")?;
         json.finish()?;
         let (ledger, now) = (visit.ledger, visit.now);
+        ledger.note_refresh(&refresh_token);
         let Some(known) = ledger.refresh_tokens.live(&refresh_token, now).cloned() else {
             return Err(Reply::error(401, "invalid_grant", "The refresh token is unknown, disabled, or expired"));
         };

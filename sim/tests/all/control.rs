@@ -14,7 +14,7 @@ async fn the_state_counts_requests_and_keeps_secrets_out() {
         json!({
             "requests": 3, "token_requests": 1, "tokens_issued": 1, "api_requests": 2, "api_unauthorized": 1,
             "by_grant": {"client_credentials": 1, "refresh_token": 0},
-            "reuse_detected": 0, "sessions_killed": 0, "faults_served": 0, "faults_pending": 0,
+            "reuse_detected": 0, "refresh_repeated": 0, "sessions_killed": 0, "faults_served": 0, "faults_pending": 0,
         })
     );
     let log = json!([

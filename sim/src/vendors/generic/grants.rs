@@ -96,6 +96,9 @@ impl Generic {
 /// A public client's refresh token works once, and its second use ends the family (RFC 9700 4.14.2).
 fn refresh_token(visit: &mut Visit<'_>, call: &Call, mut form: Fields) -> Outcome {
     let token = form.text("refresh_token")?;
+    if call.client.is_public() {
+        visit.ledger.note_refresh(&token);
+    }
     let dead = || refusal("invalid_grant", "the refresh token is unknown, revoked, used or expired");
     let known = visit.ledger.refresh_tokens.live(&token, visit.now).cloned().ok_or_else(dead)?;
     let Issued { subject, person, group: family, spent, grant, .. } = known;
