@@ -1,0 +1,187 @@
+//! What runs in the processes: an engine, and a report of what it gives.
+
+use std::io::{BufRead, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use qauth_core::{Engine, Error, EventKind, EventLog, Result, Token, TokenOptions, TokenSource};
+use serde_json::{Value, json};
+
+use crate::kinds::Kind;
+
+/// `once VENDOR CONFIG`: gets a token, tells whether the vendor takes it, and ends.
+/// `renew CONFIG`: the same without asking the vendor.
+/// `cold CONFIG`: tells when it has a token. `no-token CONFIG`: tells when it could ask for one.
+/// `serve CONFIG`: asks for a token every few milliseconds and tells events; takes commands.
+pub(crate) fn main(arguments: &[String]) -> ExitCode {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["once", vendor, config] => say(once(Some(vendor), config)),
+        ["renew", config] => say(once(None, config)),
+        ["cold", config] => say(cold(config, true)),
+        ["no-token", config] => say(cold(config, false)),
+        ["serve", config] => serve(config),
+        _ => return ExitCode::from(2),
+    }
+    ExitCode::SUCCESS
+}
+
+fn say(line: Value) {
+    let mut output = std::io::stdout().lock();
+    let _ = writeln!(output, "{line}").and_then(|()| output.flush());
+}
+
+/// On a clock that all processes share.
+pub(crate) fn now_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is written for the length of the call.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+fn engine(config: &str) -> Result<Engine> {
+    Engine::from_json(config)
+}
+
+fn failed(error: &Error) -> Value {
+    json!({"error": error.code().name(), "message": error.to_string()})
+}
+
+fn once(vendor: Option<&str>, config: &str) -> Value {
+    let engine = match engine(config) {
+        Ok(engine) => engine,
+        Err(error) => return failed(&error),
+    };
+    let told = match engine.source("p").and_then(|source| source.token_blocking(TokenOptions::default())) {
+        Ok(token) => {
+            let valid = vendor.map(|vendor| is_accepted(vendor, config, &token));
+            json!({"valid": valid, "generation": token.generation()})
+        }
+        Err(error) => failed(&error),
+    };
+    // What is written after the token was given is part of the renewal.
+    engine.close();
+    told
+}
+
+fn is_accepted(vendor: &str, config: &str, token: &Token) -> bool {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.vendor() == vendor);
+    let (Some(kind), Some(to)) = (kind, address_in(config)) else { return false };
+    kind.accepts(&to, token.access_token()).unwrap_or(false)
+}
+
+/// The simulator's, which every configuration here names.
+fn address_in(config: &str) -> Option<SocketAddr> {
+    let (_, rest) = config.split_once("http://")?;
+    rest.split('/').next()?.parse().ok()
+}
+
+fn cold(config: &str, token: bool) -> Value {
+    let source = match engine(config).and_then(|engine| engine.source("p")) {
+        Ok(source) => source,
+        Err(error) => return failed(&error),
+    };
+    let got = if token { source.token_blocking(TokenOptions::default()).map(drop) } else { Ok(()) };
+    match got {
+        Ok(()) => json!({"at": now_ns()}),
+        Err(error) => failed(&error),
+    }
+}
+
+/// How often a worker that serves asks.
+const EVERY: Duration = Duration::from_millis(5);
+
+fn serve(config: &str) {
+    static EVENTS: EventLog = EventLog::new();
+    let source = engine(config).and_then(|engine| {
+        engine.log_to(&EVENTS);
+        engine.source("p")
+    });
+    let source = match source {
+        Ok(source) => source,
+        Err(error) => return say(failed(&error)),
+    };
+    let (to, commands) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(std::result::Result::ok) {
+            let _ = to.send(line);
+        }
+    });
+    let telling = std::thread::spawn(|| tell_events(&EVENTS));
+    say(json!({"event": "ready"}));
+    let mut gaps = Gaps::default();
+    loop {
+        match commands.recv_timeout(EVERY) {
+            Ok(command) if command == "renew" => renew(&source),
+            Ok(command) if command == "report" => say(gaps.report()),
+            Ok(_) => {}
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+        gaps.ask(&source);
+    }
+    drop(telling);
+}
+
+/// A newer token than the one that is there, on a thread of its own: the worker goes on asking meanwhile.
+fn renew(source: &TokenSource) {
+    let source = source.clone();
+    std::thread::spawn(move || {
+        let Ok(token) = source.token_blocking(TokenOptions::default()) else { return };
+        source.invalidate(&token);
+        let at = now_ns();
+        say(match source.token_blocking(TokenOptions::default()) {
+            Ok(token) => json!({"event": "renew", "generation": token.generation(), "began": at, "at": now_ns()}),
+            Err(error) => json!({"event": "renew", "error": error.code().name(), "message": error.to_string()}),
+        });
+    });
+}
+
+/// Events as they come, to a fraction of a millisecond.
+fn tell_events(events: &'static EventLog) {
+    loop {
+        if events.pending() {
+            for event in events.take() {
+                if matches!(event.kind(), EventKind::Obtained | EventKind::Renewed | EventKind::Adopted) {
+                    say(json!({"event": event.kind().name(), "generation": event.generation(), "at": now_ns()}));
+                }
+            }
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// How well a worker was served.
+#[derive(Default)]
+struct Gaps {
+    asked: u64,
+    generations: std::collections::BTreeSet<u64>,
+    errors: Vec<String>,
+    longest: Duration,
+}
+
+impl Gaps {
+    fn ask(&mut self, source: &TokenSource) {
+        let start = Instant::now();
+        self.asked += 1;
+        match source.token_blocking(TokenOptions::default()) {
+            Ok(token) => {
+                // What it spent on its own pauses is not the store's.
+                self.longest = self.longest.max(start.elapsed());
+                self.generations.insert(token.generation());
+            }
+            Err(error) => self.errors.push(error.to_string()),
+        }
+    }
+
+    fn report(&self) -> Value {
+        json!({
+            "event": "report",
+            "asked": self.asked,
+            "generations": self.generations,
+            "errors": self.errors,
+            "longest_us": self.longest.as_micros() as u64,
+        })
+    }
+}
