@@ -5,8 +5,10 @@
  *   SHIM_KILL_AT  the process kills itself at this point; there is one before and one after each call, and one in the
  *                 middle of each write, where half of it is written
  *   SHIM_LOG      what was done is written here, a line each, for a model of what a power cut may leave of it
- *   SHIM_ERRNO    opening to write, writing and making durable fail with this number ...
+ *   SHIM_ERRNO    calls fail with this number ...
+ *   SHIM_CALLS    ... those of them that are named here: o(pening to write), w(riting), d(urable files), n(ames, durable)
  *   SHIM_WHILE    ... for as long as this file is there
+ *   SHIM_TELL     a line says on the standard output that a request goes out
  *   SHIM_WALL     the wall clock is ahead by so many seconds: tokens end without anybody waiting
  */
 #define _GNU_SOURCE
@@ -32,7 +34,7 @@ static char folder[PATH_MAX];
 static size_t folder_length;
 static long kill_at, point, wall;
 static int log_fd = -1, error_number;
-static const char *error_while;
+static const char *error_while, *error_calls, *tells;
 /* What each descriptor is. */
 static unsigned char kinds[4096];
 /* Held over a call and its line in the log, so that the lines stand in the order of the calls. */
@@ -48,6 +50,8 @@ __attribute__((constructor)) static void begin(void) {
     if ((text = getenv("SHIM_WALL"))) wall = atol(text);
     if ((text = getenv("SHIM_ERRNO"))) error_number = atoi(text);
     error_while = getenv("SHIM_WHILE");
+    error_calls = getenv("SHIM_CALLS");
+    tells = getenv("SHIM_TELL");
     if ((text = getenv("SHIM_LOG"))) log_fd = (int)syscall(SYS_openat, AT_FDCWD, text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
@@ -71,8 +75,8 @@ static int is_inside(const char *path) {
 /* Below the folder, without a slash before it. */
 static const char *below(const char *path) { return path[folder_length] ? path + folder_length + 1 : "."; }
 
-static int fails(void) {
-    if (!error_number || !error_while || syscall(SYS_faccessat, AT_FDCWD, error_while, F_OK)) return 0;
+static int fails(char call) {
+    if (!error_number || !error_while || !error_calls || !strchr(error_calls, call) || syscall(SYS_faccessat, AT_FDCWD, error_while, F_OK)) return 0;
     errno = error_number;
     return 1;
 }
@@ -125,7 +129,7 @@ static int opened(int at, const char *path, int flags, mode_t mode) {
         return fd;
     }
     int writes = (flags & O_ACCMODE) != O_RDONLY;
-    if (writes && fails()) return -1;
+    if (writes && fails('o')) return -1;
     if (writes) at_point();
     int new = (flags & O_CREAT) && syscall(SYS_faccessat, AT_FDCWD, path, F_OK) != 0;
     int fd = DONE((int)syscall(SYS_openat, at, path, flags, mode));
@@ -170,7 +174,7 @@ static ssize_t written(int fd, const void *bytes, size_t length, long long at) {
 static ssize_t write_or_die(int fd, const void *bytes, size_t length, long long at) {
     enum kind kind = kind_of(fd);
     if (kind == OTHER && !(fd == 1 && log_fd >= 0)) return at < 0 ? syscall(SYS_write, fd, bytes, length) : syscall(SYS_pwrite64, fd, bytes, length, at);
-    if (kind == STORED && fails()) return -1;
+    if (kind == STORED && fails('w')) return -1;
     if (kind != OTHER) at_point();
     if (kind == STORED && kill_at && __atomic_add_fetch(&point, 1, __ATOMIC_SEQ_CST) == kill_at) {
         written(fd, bytes, length / 2, at);
@@ -205,8 +209,8 @@ ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t at) { return 
 static const char *durable(int fd) { return kind_of(fd) == FOLDER ? "durable_names %llu\n" : "durable %llu\n"; }
 
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-int fsync(int fd) { if (is_file(fd) && fails()) return -1; CALL(is_file(fd), (int)syscall(SYS_fsync, fd), durable(fd), inode(fd)); }
-int fdatasync(int fd) { if (is_file(fd) && fails()) return -1; CALL(is_file(fd), (int)syscall(SYS_fdatasync, fd), durable(fd), inode(fd)); }
+int fsync(int fd) { if (is_file(fd) && fails(kind_of(fd) == FOLDER ? 'n' : 'd')) return -1; CALL(is_file(fd), (int)syscall(SYS_fsync, fd), durable(fd), inode(fd)); }
+int fdatasync(int fd) { if (is_file(fd) && fails(kind_of(fd) == FOLDER ? 'n' : 'd')) return -1; CALL(is_file(fd), (int)syscall(SYS_fdatasync, fd), durable(fd), inode(fd)); }
 int ftruncate(int fd, off_t to) { CALL(is_file(fd), (int)syscall(SYS_ftruncate, fd, to), "truncate %llu %lld\n", inode(fd), (long long)to); }
 int ftruncate64(int fd, off64_t to) { CALL(is_file(fd), (int)syscall(SYS_ftruncate, fd, to), "truncate %llu %lld\n", inode(fd), (long long)to); }
 
@@ -229,7 +233,7 @@ int linkat(int at, const char *from, int there, const char *to, int flags) {
 }
 
 int unlink(const char *path) { CALL(is_inside(path), (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0), "unlink %s\n", below(path)); }
-int mkdir(const char *path, mode_t mode) { if (is_inside(path) && fails()) return -1; CALL(is_inside(path), (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode), "mkdir %s\n", below(path)); }
+int mkdir(const char *path, mode_t mode) { if (is_inside(path) && fails('o')) return -1; CALL(is_inside(path), (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode), "mkdir %s\n", below(path)); }
 int futimens(int fd, const struct timespec times[2]) { CALL(is_file(fd), (int)syscall(SYS_utimensat, fd, NULL, times, 0), "%s", ""); }
 
 static int controlled(int fd, int command, long given) {
@@ -255,7 +259,14 @@ int connect(int fd, const struct sockaddr *to, socklen_t length) {
     return (int)syscall(SYS_connect, fd, to, length);
 }
 
-#define SENDS(fd) (kind_of(fd) == CONNECTION)
+/* One line, in one write. */
+static int sends(int fd) {
+    static const char line[] = "{\"event\":\"sends\"}\n";
+    if (kind_of(fd) != CONNECTION) return 0;
+    if (tells) syscall(SYS_write, 1, line, sizeof line - 1);
+    return 1;
+}
+#define SENDS(fd) sends(fd)
 ssize_t send(int fd, const void *bytes, size_t length, int flags) { CALL(SENDS(fd), syscall(SYS_sendto, fd, bytes, length, flags, NULL, 0), "send\n"); }
 ssize_t writev(int fd, const struct iovec *parts, int count) { CALL(SENDS(fd), syscall(SYS_writev, fd, parts, count), "send\n"); }
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) { CALL(SENDS(fd), syscall(SYS_sendmsg, fd, message, flags), "send\n"); }
@@ -263,7 +274,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags) { CALL(SENDS(fd
 /* Only what arrived counts, and the process may die before it has looked at it. */
 static ssize_t received(int fd, ssize_t count) {
     int error = errno;
-    if (SENDS(fd) && count > 0) {
+    if (kind_of(fd) == CONNECTION && count > 0) {
         note("receive\n");
         at_point();
     }

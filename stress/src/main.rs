@@ -4,12 +4,12 @@
 //mod adoption;
 //mod cold;
 mod crash;
-//mod disk;
+mod disk;
 mod host;
 mod kinds;
-//mod log;
+mod log;
 //mod machine;
-//mod power;
+mod power;
 mod process;
 mod worker;
 
@@ -25,10 +25,10 @@ type Found = Result<String, String>;
 /// Each proves one thing. `--long` gives them the full figures.
 const SCENARIOS: &[(&str, fn(&Bench) -> Found)] = &[
     ("crash", crash::run),
-    //    ("power", power::run),
-    //    ("power-mutants", power::run_mutants),
-    //    ("disk-full", disk::full),
-    //    ("disk-read-only", disk::read_only),
+    ("power", power::run),
+    ("power-mutants", power::run_mutants),
+    ("disk-full", disk::full),
+    ("disk-read-only", disk::read_only),
     //    ("cold-start", cold::run),
     //    ("wrong-password", machine::wrong_password),
     //    ("machine", machine::run),

@@ -169,14 +169,25 @@ impl Talk {
         writeln!(input, "{command}").map_err(|error| format!("a worker does not listen: {error}"))
     }
 
-    /// The next line in which `what` stands; others are passed over.
+    /// The next line that tells of this; others are passed over.
     pub(crate) fn hear(&self, what: &str) -> Result<Value, String> {
+        self.hear_one_of(&[what])
+    }
+
+    /// Of a new token, whether the one before had ended or not.
+    pub(crate) fn hear_of_token(&self) -> Result<Value, String> {
+        self.hear_one_of(&["obtained", "renewed"])
+    }
+
+    fn hear_one_of(&self, what: &[&str]) -> Result<Value, String> {
         let until = Instant::now() + PATIENCE;
         loop {
             match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(line) if line["event"] == what => return Ok(line),
+                Ok(line) if what.iter().any(|what| line["event"] == *what) => return Ok(line),
                 Ok(_) => {}
-                Err(RecvTimeoutError::Timeout) => return Err(format!("a worker does not tell {what:?} in time")),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!("a worker does not tell {what:?} in {PATIENCE:?}"));
+                }
                 Err(RecvTimeoutError::Disconnected) => return Err(format!("a worker ended before it told {what:?}")),
             }
         }
@@ -230,7 +241,7 @@ impl Site {
             Kind::Person => self.signed_in = Some(self.host.sign_in()?),
             Kind::PersonsFile => {
                 let file = self.root.path().join("person.login");
-                private(&file, &self.host.sign_in()?)?;
+                private(&file, self.host.sign_in()?)?;
                 self.signed_in = Some(format!("file:{}", file.display()));
             }
             _ => {}
@@ -269,8 +280,8 @@ impl Site {
 }
 
 /// Writes a file for its owner alone.
-pub(crate) fn private(path: &Path, text: &str) -> Result<(), String> {
+pub(crate) fn private(path: &Path, content: impl AsRef<[u8]>) -> Result<(), String> {
     use std::os::unix::fs::OpenOptionsExt;
     let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| format!("{}: {error}", path.display()))
+    file.and_then(|mut file| file.write_all(content.as_ref())).map_err(|error| format!("{}: {error}", path.display()))
 }
