@@ -29,7 +29,7 @@ PACKAGED = $(shell find core cli sim bindings -type f -not -path '*/tests/*' -no
 EXAMPLES = $(filter-out %.test.toml,$(wildcard core/providers/contrib/*.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test interop check conformance header schema bench bench-rust bench-python bench-node simulate install dist wheel npm-pack packages ruff clean
+.PHONY: help demo test interop check conformance header schema bench bench-rust bench-python bench-node simulate simulate-fleet install dist wheel npm-pack packages ruff clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -94,6 +94,10 @@ bench-node: ## beside msal-node, simple-oauth2 and caches by hand
 simulate: ## an hour of a thousand sources with an outage, in virtual time
 	@cargo build --quiet --release -p qauth-benches --bin hour
 	@target/release/hour
+
+simulate-fleet: ## a day of ten thousand nodes with a hundred profiles and one Redis, in virtual time (FLAGS="--nodes 1000 …")
+	@cargo build --quiet --release -p qauth-benches --bin fleet
+	@target/release/fleet $(FLAGS)
 
 install: ## library, headers, qauth.pc and the command line into PREFIX (DESTDIR is respected)
 	$(LIBRARY)

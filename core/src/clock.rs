@@ -107,6 +107,11 @@ impl Clock {
         self.hands().map(Drive::new)
     }
 
+    /// The same where all that the clock is for runs on this thread: nothing is counted, who drives sees when all rests.
+    pub(crate) fn drive_alone(&self) -> Result<Drive<'_>> {
+        self.hands().map(Drive::alone)
+    }
+
     fn hands(&self) -> Result<&Arc<ManualClock>> {
         match &self.0 {
             Kind::Manual(manual) => Ok(manual),
@@ -214,6 +219,14 @@ impl Clock {
         let pause = pause.mul_f64(0.5 + self.draw().unwrap_or(0.5));
         match &self.0 {
             Kind::Manual(manual) if manual.is_in_task() => manual.sleep(pause).await,
+            _ => self.beside(pause).await,
+        }
+    }
+
+    /// A pause of what goes on beside other work, and moves no clock: in real time, except on the thread that drives.
+    pub(crate) async fn beside(&self, pause: Duration) {
+        match &self.0 {
+            Kind::Manual(manual) if manual.is_driven_here() => manual.sleep(pause).await,
             _ => tokio::time::sleep(pause).await,
         }
     }

@@ -22,7 +22,7 @@ use crate::records::{self, RecordInfo};
 use crate::registry::{Registry, SourceKey};
 use crate::runtime::Core;
 use crate::source::Source;
-use crate::store::{self, BoxFuture};
+use crate::store::{self, BoxFuture, Store};
 use crate::token_source::TokenSource;
 
 /// One per process as a rule: owns the runtime, the transport, the store and the sources.
@@ -112,9 +112,18 @@ impl Engine {
     fn from_config(config: Config) -> Result<Engine> {
         let config = Arc::new(config);
         let store = store::open(&config.store, &config.clock)?;
+        Engine::with_store(config, store)
+    }
+
+    /// With a store of somebody's own.
+    pub(crate) fn with_store(config: Arc<Config>, store: Arc<dyn Store>) -> Result<Engine> {
         let core = Core::new(config.clock.clone(), store, config.transport.clone(), config.max_answer)?;
         let registry = Registry::new(core, config.clone());
         Ok(Engine(Arc::new(Inner { config, registry })))
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.0.registry.core
     }
 
     /// The source of a profile, or of a provider whose credentials are in the environment (`source("acme")`).

@@ -32,6 +32,8 @@ mod error;
 mod events;
 mod exchange;
 mod exit;
+#[doc(hidden)]
+pub mod fleet;
 mod forkcell;
 mod jose;
 mod json;

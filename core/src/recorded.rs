@@ -23,7 +23,7 @@ use crate::profile::Profile;
 use crate::provider::{GrantKind, Provider};
 use crate::refresh::{Brief, Renewal};
 use crate::runtime::Core;
-use crate::store::{MemoryStore, Owner};
+use crate::store::{BoxFuture, MemoryStore, Owner};
 use crate::token::Published;
 use crate::transport::{HttpRequest, HttpResponse, TransportFault};
 
@@ -233,7 +233,10 @@ impl Case {
         profile.timeout = NO_REPEAT;
         let wire = Arc::new(Mutex::new(Wire { exchanges, comparison: Comparison::new(profile.mask()) }));
         let answering = wire.clone();
-        let answers = move |request| lock(&answering).answer(&request);
+        let answers = move |request: HttpRequest| -> BoxFuture<'static, _> {
+            let answer = lock(&answering).answer(&request);
+            Box::pin(std::future::ready(answer))
+        };
         let options = TransportOptions { answers: Some(Arc::new(answers)), ..TransportOptions::default() };
         let core = Core::new(clock, Arc::new(MemoryStore::default()), options, DEFAULT_MAX_ANSWER)?;
 

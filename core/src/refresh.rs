@@ -144,7 +144,7 @@ impl<'a> Renewal<'a> {
             // The lease is renewed for as long as the work takes.
             let keep = async {
                 loop {
-                    tokio::time::sleep(LEASE.mul_f64(0.3)).await;
+                    self.core.clock.beside(LEASE.mul_f64(0.3)).await;
                     let _ = self.core.store.lease(&self.name, &self.brief.owner).await;
                 }
             };

@@ -123,6 +123,16 @@ impl Core {
         Ok(running)
     }
 
+    /// Runs on somebody else's runtime, from now on.
+    pub(crate) fn run_on(&self, handle: Handle, schedule: Arc<Schedule>) {
+        self.running.get_or_init(|| {
+            let running = Running::on(handle, schedule, None);
+            self.look_later(&running);
+            self.watch_siblings(&running);
+            running
+        });
+    }
+
     /// Has somebody look after the sources at intervals, from the moment on when the runtime runs.
     pub(crate) fn look_every(&self, interval: Duration, who: Weak<dyn Timed>) {
         let _ = self.housekeeping.set((interval, who));
@@ -224,13 +234,17 @@ impl Running {
         if !clock.is_manual() {
             runtime.spawn(schedule.clone().run(clock.clone()));
         }
-        Ok(Running {
-            handle: runtime.handle().clone(),
+        Ok(Running::on(runtime.handle().clone(), schedule, Some(runtime)))
+    }
+
+    fn on(handle: Handle, schedule: Arc<Schedule>, own: Option<tokio::runtime::Runtime>) -> Running {
+        Running {
+            handle,
             schedule,
-            runtime: Mutex::new(Some(runtime)),
+            runtime: Mutex::new(own),
             critical: Critical::default(),
             files: papaya::HashMap::default(),
-        })
+        }
     }
 
     /// Whoever reads a refresh token from this file, sends it and writes its successor does so alone: narrowed sources share

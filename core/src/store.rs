@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use file::FileStore;
 pub(crate) use keys::Keys;
-use known::Known;
+pub(crate) use known::Known;
 pub(crate) use memory::MemoryStore;
 use redis::RedisStore;
 

@@ -100,7 +100,7 @@ impl Transport {
     /// Sends the request once and reads the whole answer, within the deadline. Every status is an answer.
     pub(crate) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportFault> {
         if let Some(answers) = &self.options.answers {
-            return answers(request);
+            return answers(request).await;
         }
         let HttpRequest { method, url, headers, body, timeout, max_body, identity } = request;
         let host = fault::host_and_port(&url);

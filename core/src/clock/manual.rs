@@ -41,6 +41,8 @@ pub(super) struct ManualClock {
 #[derive(Debug, Default)]
 struct State {
     driven: bool,
+    /// Nothing is counted: all that is at work is at work on the driver's thread.
+    alone: bool,
     /// By boot time, then in order.
     sleepers: BTreeMap<(u64, u64), Sleeper>,
     count: u64,
@@ -140,10 +142,15 @@ impl ManualClock {
 
     /// Counts a task where this thread drives the clock.
     pub(super) fn task(self: &Arc<Self>) -> Option<Task> {
-        self.is_driven_here().then(|| {
-            self.lock().busy += 1;
-            Task(self.clone())
-        })
+        if !self.is_driven_here() {
+            return None;
+        }
+        let mut state = self.lock();
+        if state.alone {
+            return None;
+        }
+        state.busy += 1;
+        Some(Task(self.clone()))
     }
 
     pub(super) fn is_driven_here(&self) -> bool {
@@ -291,6 +298,12 @@ impl<'a> Drive<'a> {
         Drive { clock, calls: Vec::new(), free: Vec::new(), given_up: false, before, _wheel: wheel }
     }
 
+    pub(super) fn alone(clock: &'a Arc<ManualClock>) -> Drive<'a> {
+        let drive = Drive::new(clock);
+        clock.lock().alone = true;
+        drive
+    }
+
     /// Begins a call, which is polled here.
     pub(crate) fn begin(&mut self, work: BoxFuture<'static, ()>) {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -359,7 +372,7 @@ impl Drop for Drive<'_> {
     fn drop(&mut self) {
         DRIVING.set(self.before);
         let mut state = self.clock.lock();
-        state.driven = false;
+        (state.driven, state.alone) = (false, false);
         // The pauses of those that nobody waited for move the clock again, as pauses do where nobody drives.
         if let Some((at, _)) = state.sleepers.keys().next_back().copied() {
             self.clock.move_to(at);

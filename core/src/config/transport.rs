@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::store::BoxFuture;
 use crate::transport::{HttpRequest, HttpResponse, TransportFault};
 
 /// The word for `transport.proxy` that opts in to `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
@@ -28,8 +29,9 @@ pub(crate) struct TransportOptions {
     pub(crate) answers: Option<Answers>,
 }
 
-/// Gives the answer to a request.
-pub(crate) type Answers = Arc<dyn Fn(HttpRequest) -> Result<HttpResponse, TransportFault> + Send + Sync>;
+/// Gives the answer to a request, when it pleases.
+pub(crate) type Answers =
+    Arc<dyn Fn(HttpRequest) -> BoxFuture<'static, Result<HttpResponse, TransportFault>> + Send + Sync>;
 
 impl Default for TransportOptions {
     fn default() -> TransportOptions {

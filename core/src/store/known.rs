@@ -153,7 +153,8 @@ impl<S: Store> Known<S> {
                 self.memory().dirtied.notified().await;
                 pause = FIRST_RETRY;
             }
-            tokio::time::sleep(pause).await;
+            // Not all processes in one instant, once the store is back.
+            self.clock.look_again_after(pause).await;
             let longest = if self.keep_leases().await { LEASE.mul_f64(0.3) } else { LONGEST_RETRY };
             pause = (pause * 2).min(longest);
             self.write_dirty().await;
