@@ -72,6 +72,11 @@ impl Time {
         Duration::from_nanos(self.clock.now().boot_ns() - self.start_ns)
     }
 
+    /// `work`, if it ends within this time.
+    pub async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        self.clock.within(limit, work).await
+    }
+
     /// Waits for so long.
     pub async fn sleep(&self, pause: Duration) {
         self.clock.sleep(pause).await;

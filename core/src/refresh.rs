@@ -33,9 +33,14 @@ pub(crate) use self::failures::{Pause, PauseKind};
 const ATTEMPTS: u32 = 4;
 /// How often a flight begins again, since somebody else was there before it could send anything.
 const BEGINNINGS: u32 = 16;
-/// How often who waits for a lease looks whether it is free; at first, and then.
+/// How often who waits for a lease looks whether it is free, at first, and then: who is told of changes looks by itself only
+/// for the sake of a holder that died, and has time where callers are served meanwhile. A fleet of thousands waits for one
+/// lease, before one store.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 const LONGEST_LOOK: Duration = Duration::from_millis(250);
+const FIRST_LOOK_TOLD: Duration = Duration::from_millis(200);
+const LONGEST_LOOK_TOLD: Duration = Duration::from_secs(1);
+const LONGEST_LOOK_UNHURRIED: Duration = Duration::from_secs(4);
 
 /// A renewal that gave no token.
 pub(crate) struct Failure {
@@ -79,6 +84,8 @@ pub(crate) struct Brief {
     pub(crate) owner: Owner,
     /// The source's share of the spread (see [`WindowRules`]).
     pub(crate) spread: f64,
+    /// Callers are served a token meanwhile, for which none of them has to wait.
+    pub(crate) unhurried: bool,
     /// The end of the token that callers are served meanwhile.
     pub(crate) served_until: Option<Deadline>,
     /// Where its requests are counted.
@@ -105,6 +112,8 @@ pub(crate) struct Renewal<'a> {
     alone: AtomicBool,
     /// Before it could send anything, another party was there.
     is_overtaken: AtomicBool,
+    /// The lease was asked for and not refused: it is to be given back.
+    may_hold_lease: AtomicBool,
 }
 
 type Step<T> = std::result::Result<T, Failure>;
@@ -122,6 +131,7 @@ impl<'a> Renewal<'a> {
             forgot: AtomicBool::new(false),
             alone: AtomicBool::new(false),
             is_overtaken: AtomicBool::new(false),
+            may_hold_lease: AtomicBool::new(false),
             brief,
         }
     }
@@ -145,7 +155,7 @@ impl<'a> Renewal<'a> {
             let keep = async {
                 loop {
                     self.core.clock.beside(LEASE.mul_f64(0.3)).await;
-                    let _ = self.core.store.lease(&self.name, &self.brief.owner).await;
+                    let _ = self.lease().await;
                 }
             };
             let result = tokio::select! {
@@ -166,7 +176,8 @@ impl<'a> Renewal<'a> {
     /// does.
     fn can_do_without(&self, error: &Error) -> bool {
         match error.code() {
-            ErrorCode::StoreUnavailable => !self.durable_first(),
+            // Nor while a token is served that is not stale: a fleet would log in once each, and the store may be back soon.
+            ErrorCode::StoreUnavailable => !self.durable_first() && !self.brief.unhurried,
             ErrorCode::Store => !self.needs_person(),
             _ => false,
         }
@@ -205,10 +216,12 @@ impl<'a> Renewal<'a> {
     /// Waits for the lease. A sibling may have renewed already, which takes no lease to see, or brings the token meanwhile, or
     /// its error.
     async fn take_lease(&self) -> Step<Option<Obtained>> {
-        let mut pause = FIRST_LOOK;
+        let mut pause = if self.core.store.shared() { FIRST_LOOK_TOLD } else { FIRST_LOOK };
+        let mut told = true;
         loop {
             let changed = self.core.store.changed(&self.name);
-            if let Some(record) = self.load().await? {
+            // Who has the lease reads the record anyway.
+            if told && let Some(record) = self.load().await? {
                 if let Some(adopted) = self.adoptable(&record) {
                     return Ok(Some(adopted));
                 }
@@ -216,10 +229,10 @@ impl<'a> Renewal<'a> {
                     return Err(failure);
                 }
             }
-            if self.core.store.lease(&self.name, &self.brief.owner).await? {
+            if self.lease().await? {
                 return Ok(None);
             }
-            self.wait_for_holder(&mut pause, changed).await?;
+            told = self.wait_for_holder(&mut pause, changed).await?;
         }
     }
 
@@ -230,7 +243,7 @@ impl<'a> Renewal<'a> {
         if !self.durable_first() || self.alone.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let ours = self.core.store.lease(&self.name, &self.brief.owner).await?
+        let ours = self.lease().await?
             && self.load().await?.map_or(0, |standing| standing.generation) == record.generation;
         if ours { Ok(()) } else { Err(self.overtaken()) }
     }
@@ -242,19 +255,32 @@ impl<'a> Renewal<'a> {
         error.with_retryable(true).into()
     }
 
-    /// Somebody else holds the lease: waits until it is worth another look.
-    async fn wait_for_holder(&self, pause: &mut Duration, changed: impl Future<Output = ()>) -> Step<()> {
+    /// Somebody else holds the lease: waits until it is worth another look; whether the record is worth one too.
+    async fn wait_for_holder(&self, pause: &mut Duration, changed: impl Future<Output = ()>) -> Step<bool> {
         if self.deadline.passed(&self.now()) {
             let message = "another party holds the right to renew this token and has not finished";
             return Err(Error::new(ErrorCode::Timeout, message).into());
         }
-        tokio::select! {
-            () = self.core.clock.look_again_after(*pause) => {}
-            () = changed => {}
-        }
-        // Who is told of changes looks by itself only for the sake of a holder that died.
-        *pause = pause.mul_f64(1.5).min(LONGEST_LOOK);
-        Ok(())
+        let longest = match (self.core.store.shared(), self.brief.unhurried) {
+            (false, _) => LONGEST_LOOK,
+            (true, false) => LONGEST_LOOK_TOLD,
+            (true, true) => LONGEST_LOOK_UNHURRIED,
+        };
+        let told = tokio::select! {
+            () = self.core.clock.look_again_after(*pause) => !self.core.store.shared(),
+            () = changed => true,
+        };
+        *pause = pause.mul_f64(1.5).min(longest);
+        Ok(told)
+    }
+
+    /// Takes the lease, or keeps it.
+    async fn lease(&self) -> Result<bool, Error> {
+        // What is not answered may have happened.
+        self.may_hold_lease.store(true, Ordering::Relaxed);
+        let held = self.core.store.lease(&self.name, &self.brief.owner).await?;
+        self.may_hold_lease.store(held, Ordering::Relaxed);
+        Ok(held)
     }
 
     /// Whether a remembered failure is the last word: it is cleared first where that was asked for, and a refused login says

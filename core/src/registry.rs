@@ -2,9 +2,11 @@
 
 mod eviction;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use arc_swap::ArcSwap;
 use ring::digest;
 use serde_json::{Map, Value};
 
@@ -21,10 +23,18 @@ pub(crate) struct Registry {
     pub(crate) core: Arc<Core>,
     pub(crate) config: Arc<Config>,
     sources: papaya::HashMap<SourceKey, Arc<Source>>,
+    by_record: ArcSwap<ByRecord>,
     keeping: Keeping,
     /// Beyond this many it is looked for some to let go of.
     look_at: AtomicUsize,
     evicted: AtomicU64,
+}
+
+/// Who uses which record, as it was when so many names had changed.
+#[derive(Default)]
+struct ByRecord {
+    changes: u64,
+    sources: HashMap<RecordName, Vec<Weak<Source>>>,
 }
 
 /// A profile's name, a digest of what was given in code, and what it was narrowed to.
@@ -62,6 +72,7 @@ impl Registry {
             core: Arc::new(core),
             config,
             sources: papaya::HashMap::new(),
+            by_record: ArcSwap::default(),
             keeping,
             look_at: AtomicUsize::new(keeping.max),
             evicted: AtomicU64::new(0),
@@ -99,6 +110,7 @@ impl Registry {
             std::thread::yield_now();
         };
         drop(made);
+        self.core.note_record_names();
         self.make_room();
         Ok(source)
     }
@@ -136,8 +148,19 @@ impl Registry {
 
     /// The sources whose record may have changed in the store look whether a sibling has renewed.
     fn look(&self, name: &RecordName) {
-        let sources = self.sources.pin();
-        sources.values().filter(|source| source.profile().record_name() == *name).for_each(Source::look_for_sibling);
+        let changes = self.core.record_names();
+        let mut by_record = self.by_record.load_full();
+        // A fleet's store tells of changes many times a second, and there may be thousands of sources.
+        if by_record.changes != changes {
+            let mut sources: HashMap<RecordName, Vec<Weak<Source>>> = HashMap::new();
+            for source in self.sources.pin().values() {
+                sources.entry(source.profile().record_name()).or_default().push(Arc::downgrade(source));
+            }
+            by_record = Arc::new(ByRecord { changes, sources });
+            self.by_record.store(by_record.clone());
+        }
+        let using = by_record.sources.get(name).into_iter().flatten();
+        using.filter_map(Weak::upgrade).for_each(|source| source.look_for_sibling());
     }
 
     pub(crate) fn close(&self) {

@@ -1,7 +1,7 @@
 //! The private tokio runtime: lazily started, one worker, a fresh one after fork, joined in bounded time at close.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ pub(crate) struct Core {
     running: ForkCell<Running>,
     /// Who hears what siblings do in the store, once the runtime runs.
     siblings: OnceLock<Weak<dyn Siblings>>,
+    /// How often sources came, or took another record.
+    record_names: AtomicU64,
     /// It was told that the store cannot be used as it should.
     pub(crate) store_degraded: AtomicBool,
     /// Looks after all sources at intervals, once the runtime runs.
@@ -92,6 +94,7 @@ impl Core {
             transport_options: transport,
             running: ForkCell::new(),
             siblings: OnceLock::new(),
+            record_names: AtomicU64::new(0),
             store_degraded: AtomicBool::new(false),
             housekeeping: OnceLock::new(),
             closed: AtomicBool::new(false),
@@ -190,6 +193,16 @@ impl Core {
         }
         let mut task = AbortOnDrop(self.running()?.handle.spawn(work));
         ended((&mut task.0).await)
+    }
+
+    /// A source has come, or uses another record from now on.
+    pub(crate) fn note_record_names(&self) {
+        self.record_names.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often that happened.
+    pub(crate) fn record_names(&self) -> u64 {
+        self.record_names.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

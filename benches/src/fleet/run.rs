@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::world::{Kind, Random, State, Vendor, World, token};
 
+/// How long a caller waits.
+const LIMIT: Duration = Duration::from_secs(30);
+
 pub(crate) struct Plan {
     pub(crate) nodes: usize,
     pub(crate) profiles: usize,
@@ -198,11 +201,16 @@ pub(crate) fn simulate(plan: &Plan) -> Result<Report, Error> {
 async fn ask(time: Time, after: Duration, source: TokenSource, world: Arc<World>, met: Arc<Mutex<Met>>, first: bool) {
     time.sleep(after).await;
     let begun = time.elapsed();
-    let answer = source.token(TokenOptions::default()).await;
+    // The engine's own limit for callers is in real time.
+    let answer = time.within(LIMIT, source.token(TokenOptions::default())).await;
     let now = time.elapsed();
     let mut met = met.lock().unwrap();
     met.waits[usize::from(!first)].push((now - begun).as_micros() as u32);
-    if let Err(error) = answer {
+    let error = match answer {
+        None => Some("no answer within the caller's limit".to_owned()),
+        Some(answer) => answer.err().map(|error| error.to_string()),
+    };
+    if let Some(error) = error {
         let during = |away: &std::ops::Range<Duration>| away.contains(&begun) || away.contains(&now);
         if during(&world.redis_away) {
             met.errors_redis_away += 1;

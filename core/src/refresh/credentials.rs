@@ -185,6 +185,7 @@ mod tests {
             forget: false,
             owner,
             spread: 1.0,
+            unhurried: false,
             served_until: None,
             tally: Arc::new(Tally::new("v")),
             lent: None,

@@ -128,7 +128,7 @@ impl Renewal<'_> {
             None => false,
         };
         // Whoever renews by this record now would lose the race for it, and a rotated refresh token with it.
-        if !shared && self.core.store.lease(&self.name, &self.brief.owner).await.unwrap_or(false) {
+        if !shared && self.lease().await.unwrap_or(false) {
             let mut record = self.load().await.ok().flatten().unwrap_or_default();
             let next = noted(&record);
             if let Err(failure) = self.write(&mut record, next).await {

@@ -279,8 +279,7 @@ impl Renewal<'_> {
 
     /// Gives the lease back; the last step.
     pub(crate) async fn finish(&self) {
-        let shared = !matches!(self.profile.grant, GrantKind::Static | GrantKind::SelfSigned);
-        if shared && !self.core.store.keeps_lease(&self.name) {
+        if !self.core.store.keeps_lease(&self.name) && self.may_hold_lease.swap(false, Ordering::Relaxed) {
             let _ = self.core.store.release(&self.name, &self.brief.owner).await;
         }
     }

@@ -148,6 +148,7 @@ impl Source {
         if fits {
             let more = attach::check_single_header(&profile).is_err();
             self.profile.store(profile);
+            self.core.note_record_names();
             self.companion_headers.store(more, Ordering::Relaxed);
         }
         fits

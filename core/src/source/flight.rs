@@ -131,13 +131,15 @@ impl Source {
     }
 
     fn brief_of(&self, round: Round) -> Brief {
+        let (published, now) = (self.life.published(), self.core.clock.now());
         Brief {
+            unhurried: published.as_ref().is_some_and(|published| !published.windows.stale_at.passed(&now)),
             floor: round.floor,
             rejected: round.rejected,
             forget: round.forget,
             spread: self.local().spread,
             owner: self.local().owner.clone(),
-            served_until: self.life.published().as_ref().and_then(|published| published.expires().copied()),
+            served_until: published.as_ref().and_then(|published| published.expires().copied()),
             tally: self.tally().clone(),
             lent: self.lent(),
         }
