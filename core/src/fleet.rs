@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorCode, Result};
 use crate::record_name::RecordName;
 use crate::schedule::Schedule;
-use crate::store::{BoxFuture, Known, LEASE, Listed, Owner, Record, Store, Swap};
+use crate::store::{BoxFuture, Known, LEASE, Listed, Owner, Record, Store, Swap, Told};
 use crate::transport::{HttpRequest, HttpResponse, TransportFault};
 
 /// So many announcements may be on their way to the slowest node.
@@ -54,6 +54,9 @@ pub enum Fate {
 /// The far side of the wire. `now` is the time since the fleet's beginning.
 pub trait World: Send + Sync {
     fn redis(&self, now: Duration, node: usize, operation: Operation) -> Fate;
+
+    /// Over how long a node that has lost Redis for a while looks at what it knows.
+    fn spread(&self) -> Duration;
 
     /// A token server's answer, and after how long it comes: status and body; `None`: the connection is refused.
     fn answer(&self, now: Duration, path: &str, body: &[u8]) -> (Duration, Option<(u16, String)>);
@@ -202,7 +205,7 @@ struct Redis {
     handle: Handle,
     shelf: Mutex<Shelf>,
     /// `None`: anything may have changed.
-    announcements: broadcast::Sender<Option<RecordName>>,
+    announcements: broadcast::Sender<Option<(RecordName, u64)>>,
 }
 
 #[derive(Default)]
@@ -224,13 +227,13 @@ impl Redis {
         Ok(self.shelf.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn announce(self: &Arc<Self>, node: usize, name: &RecordName) {
+    fn announce(self: &Arc<Self>, node: usize, name: &RecordName, newest: u64) {
         let operation = Operation::Announce(self.announcements.receiver_count());
         if let Fate::Done(after) = self.world.redis(self.time.elapsed(), node, operation) {
             let (redis, name) = (self.clone(), name.clone());
             self.handle.spawn(async move {
                 redis.time.sleep(after).await;
-                let _ = redis.announcements.send(Some(name));
+                let _ = redis.announcements.send(Some((name, newest)));
             });
         }
     }
@@ -263,9 +266,10 @@ impl Store for Node {
             if standing.map_or(0, |standing| standing.generation) != expected {
                 return Ok(Swap::Lost(standing.cloned()));
             }
+            let newest = record.token.as_ref().map_or(0, |token| token.generation);
             shelf.records.insert(name.clone(), record);
             drop(shelf);
-            self.redis.announce(self.number, name);
+            self.redis.announce(self.number, name, newest);
             Ok(Swap::Stored)
         })
     }
@@ -290,25 +294,32 @@ impl Store for Node {
             if shelf.leases.get(name).is_some_and(|(holder, _)| holder == owner) {
                 shelf.leases.remove(name);
                 drop(shelf);
-                self.redis.announce(self.number, name);
+                self.redis.announce(self.number, name, 0);
             }
             Ok(())
         })
     }
 
-    fn watch<'a>(&'a self, told: &'a (dyn Fn(&RecordName) + Send + Sync)) -> BoxFuture<'a, ()> {
+    fn watch<'a>(&'a self, told: Told<'a>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let mut heard = self.redis.announcements.subscribe();
             loop {
                 match heard.recv().await {
-                    Ok(Some(name)) => told(&name),
+                    Ok(Some((name, newest))) => told(&name, Some(newest)),
                     // As the Redis store does where it has lost its connection, or the thread.
                     Ok(None) | Err(broadcast::error::RecvError::Lagged(_)) => {
                         let names: Vec<RecordName> = match self.redis.done(self.number, Operation::Subscribe).await {
                             Ok(shelf) => shelf.records.keys().cloned().collect(),
                             Err(_) => Vec::new(),
                         };
-                        names.iter().for_each(told);
+                        // Not all at once: some of what is asked anew here is nothing new.
+                        let pause = self.redis.world.spread() / names.len().max(1) as u32;
+                        for name in names {
+                            told(&name, None);
+                            if !pause.is_zero() {
+                                self.redis.time.clock.look_again_after(pause).await;
+                            }
+                        }
                     }
                     Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
                 }

@@ -147,7 +147,7 @@ impl Registry {
     }
 
     /// The sources whose record may have changed in the store look whether a sibling has renewed.
-    fn look(&self, name: &RecordName) {
+    fn look(&self, name: &RecordName, newest: Option<u64>) {
         let changes = self.core.record_names();
         let mut by_record = self.by_record.load_full();
         // A fleet's store tells of changes many times a second, and there may be thousands of sources.
@@ -160,7 +160,7 @@ impl Registry {
             self.by_record.store(by_record.clone());
         }
         let using = by_record.sources.get(name).into_iter().flatten();
-        using.filter_map(Weak::upgrade).for_each(|source| source.look_for_sibling());
+        using.filter_map(Weak::upgrade).for_each(|source| source.look_for_sibling(newest));
     }
 
     pub(crate) fn close(&self) {
@@ -170,8 +170,8 @@ impl Registry {
 }
 
 impl Siblings for Registry {
-    fn changed(&self, name: &RecordName) {
-        self.look(name);
+    fn changed(&self, name: &RecordName, newest: Option<u64>) {
+        self.look(name, newest);
     }
 }
 

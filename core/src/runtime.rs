@@ -50,9 +50,9 @@ pub(crate) struct Core {
     closed: AtomicBool,
 }
 
-/// Hears that somebody may have changed a record.
+/// Hears that somebody may have changed a record, and which token stands there now (see [`crate::store::Told`]).
 pub(crate) trait Siblings: Send + Sync {
-    fn changed(&self, name: &RecordName);
+    fn changed(&self, name: &RecordName, newest: Option<u64>);
 }
 
 /// What belongs to one process and must never cross a fork.
@@ -150,9 +150,9 @@ impl Core {
         let Some(who) = self.siblings.get().cloned() else { return };
         let store = self.store.clone();
         running.handle.spawn(async move {
-            let told = |name: &RecordName| {
+            let told = |name: &RecordName, newest: Option<u64>| {
                 if let Some(who) = who.upgrade() {
-                    who.changed(name);
+                    who.changed(name, newest);
                 }
             };
             store.watch(&told).await;

@@ -201,6 +201,10 @@ pub(crate) fn open(options: &StoreOptions, clock: &Clock) -> Result<Arc<dyn Stor
     }
 }
 
+/// Hears that a record may have changed, and the generation of the token that stands there now, where that is known; 0:
+/// nothing there is new to anybody but those who wait for the lease.
+pub(crate) type Told<'a> = &'a (dyn Fn(&RecordName, Option<u64>) + Send + Sync);
+
 /// Keeps records, swaps them by generation, and lends the right to renew. The renewal path knows nothing else of a store.
 ///
 /// Its errors: `store_unavailable` where it cannot be reached, `store` where it is there and cannot do what it must.
@@ -252,7 +256,7 @@ pub(crate) trait Store: Send + Sync {
 
     /// Tells the name of each record that somebody, be it this process, may have changed, for as long as it is polled, on
     /// the engine's runtime. A hint: nothing depends on it.
-    fn watch<'a>(&'a self, told: &'a (dyn Fn(&RecordName) + Send + Sync)) -> BoxFuture<'a, ()> {
+    fn watch<'a>(&'a self, told: Told<'a>) -> BoxFuture<'a, ()> {
         let _ = told;
         Box::pin(std::future::pending())
     }

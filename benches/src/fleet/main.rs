@@ -1,6 +1,6 @@
 //! A simulated day of a fleet: real engines on one clock, before simulated token servers and a simulated Redis.
 //!
-//! `fleet [--nodes 10000] [--profiles 100] [--hours 24] [--start 300] [--redis-outage 300] [--vendor-outage 600] [--deaths 5] [--seed 42]`
+//! `fleet [--nodes 10000] [--profiles 100] [--hours 24] [--start 300] [--redis-outage 300] [--vendor-outage 600] [--spread 30] [--deaths 5] [--seed 42]`
 
 mod run;
 mod world;
@@ -15,7 +15,7 @@ use world::{Kind, Second};
 fn main() -> ExitCode {
     let Some(plan) = plan(std::env::args().skip(1)) else {
         eprintln!(
-            "usage: fleet [--nodes N] [--profiles N] [--hours N] [--start SECONDS] [--redis-outage SECONDS] [--vendor-outage SECONDS] [--deaths N] [--seed N]"
+            "usage: fleet [--nodes N] [--profiles N] [--hours N] [--start SECONDS] [--redis-outage SECONDS] [--vendor-outage SECONDS] [--spread SECONDS] [--deaths N] [--seed N]"
         );
         return ExitCode::from(2);
     };
@@ -165,6 +165,7 @@ fn plan(mut arguments: impl Iterator<Item = String>) -> Option<Plan> {
         start: 300,
         redis_outage: 300,
         vendor_outage: 600,
+        spread: 30,
         deaths: 5,
         seed: 42,
     };
@@ -177,10 +178,79 @@ fn plan(mut arguments: impl Iterator<Item = String>) -> Option<Plan> {
             "--start" => plan.start = value,
             "--redis-outage" => plan.redis_outage = value,
             "--vendor-outage" => plan.vendor_outage = value,
+            "--spread" => plan.spread = value,
             "--deaths" => plan.deaths = value,
             "--seed" => plan.seed = value as u64,
             _ => return None,
         }
     }
     Some(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fifty nodes with ten profiles, three hours.
+    fn small() -> Plan {
+        Plan {
+            nodes: 50,
+            profiles: 10,
+            seconds: 3 * 3600,
+            start: 300,
+            redis_outage: 300,
+            vendor_outage: 600,
+            spread: 30,
+            deaths: 2,
+            seed: 42,
+        }
+    }
+
+    fn renewals(report: &Report) -> Vec<u32> {
+        report.state.vendors.iter().map(|vendor| vendor.logins + vendor.refreshes).collect()
+    }
+
+    /// faults 16, 17
+    #[test]
+    fn a_fleet_logs_in_once_per_token_and_no_caller_notices() {
+        let plan = Plan { redis_outage: 0, vendor_outage: 0, deaths: 0, ..small() };
+        let report = simulate(&plan).unwrap();
+        assert_eq!((report.met.errors_else, report.met.dead_tokens), (0, 0), "{:?}", report.met.first_error_else);
+        assert!(report.met.calls > 15_000, "{} calls", report.met.calls);
+        for (number, renewals) in renewals(&report).into_iter().enumerate() {
+            let vendor = vendor(number);
+            // Renewed before its end, and not where nobody has used it since.
+            let most = 1.4 * (plan.seconds as f64 / vendor.lifetime as f64) + 1.0;
+            assert!(renewals >= 1 && f64::from(renewals) <= most, "profile {number}: {renewals}, at most {most}");
+        }
+        let seconds = &report.state.seconds;
+        let sum = |count: &dyn Fn(&Second) -> u32| f64::from(seconds.iter().map(count).sum::<u32>());
+        let renewed = sum(&|second| second.logins);
+        // A lease, a token, an intent or another lease where tokens rotate, and the lease given back; and one look each.
+        assert!(sum(&|second| second.swaps) <= 2.0 * renewed && sum(&|second| second.releases) <= 1.2 * renewed);
+        assert!(
+            sum(&|second| second.loads) <= 1.5 * renewed * plan.nodes as f64,
+            "{}",
+            sum(&|second| second.loads) / renewed
+        );
+        assert!(seconds.iter().all(|second| second.logins <= plan.profiles as u32));
+    }
+
+    /// faults 19, 66, 67
+    #[test]
+    fn outages_and_nodes_that_die_are_noticed_only_where_no_token_is_left() {
+        let plan = small();
+        let report = simulate(&plan).unwrap();
+        let met = &report.met;
+        assert_eq!((met.errors_else, met.errors_redis_away), (0, 0), "{:?}", met.first_error_else);
+        assert_eq!((report.state.dead.len(), met.dead_tokens), (2, 0));
+        let refresh_tokens_spent_twice: u32 = report.state.vendors.iter().map(|vendor| vendor.spent_twice).sum();
+        assert_eq!(refresh_tokens_spent_twice, 0);
+        // Tokens of an hour outlive five minutes without Redis: nobody logs in alone.
+        let of_an_hour = renewals(&report)[3..8].iter().max().copied().unwrap();
+        assert!(of_an_hour <= 10, "{of_an_hour}");
+        let back = plan.redis_away().end.as_secs() as usize;
+        let largest = report.state.seconds[back..back + 60].iter().map(Second::operations).max().unwrap();
+        assert!(largest <= 4 * plan.nodes as u32, "{largest} operations in one second after Redis came back");
+    }
 }

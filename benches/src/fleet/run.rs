@@ -21,6 +21,8 @@ pub(crate) struct Plan {
     /// How long Redis is away, and the token servers.
     pub(crate) redis_outage: usize,
     pub(crate) vendor_outage: usize,
+    /// Over how long a node looks at its profiles after Redis was away.
+    pub(crate) spread: usize,
     pub(crate) deaths: usize,
     pub(crate) seed: u64,
 }
@@ -133,7 +135,7 @@ pub(crate) fn simulate(plan: &Plan) -> Result<Report, Error> {
     let vendors = (0..plan.profiles).map(vendor).collect();
     let deaths = (1..=plan.deaths).map(|number| secs(plan.seconds * number / (plan.deaths + 1))).collect();
     let away = (plan.redis_away(), plan.vendors_away());
-    let world = Arc::new(World::new(vendors, plan.seconds, away, deaths, plan.seed));
+    let world = Arc::new(World::new(vendors, plan.seconds, away, secs(plan.spread), deaths, plan.seed));
     let fleet = Fleet::new(configuration(plan), world.clone())?;
     let time = fleet.time();
     let met = Arc::new(Mutex::new(Met::default()));

@@ -80,6 +80,7 @@ pub(crate) struct State {
 pub(crate) struct World {
     pub(crate) redis_away: Range<Duration>,
     pub(crate) vendors_away: Range<Duration>,
+    pub(crate) spread: Duration,
     pub(crate) state: Mutex<State>,
 }
 
@@ -88,6 +89,7 @@ impl World {
         vendors: Vec<Vendor>,
         seconds: usize,
         (redis_away, vendors_away): (Range<Duration>, Range<Duration>),
+        spread: Duration,
         mut deaths: Vec<Duration>,
         seed: u64,
     ) -> World {
@@ -102,7 +104,7 @@ impl World {
             longest_queue: Duration::ZERO,
             random: Random(seed),
         };
-        World { redis_away, vendors_away, state: Mutex::new(state) }
+        World { redis_away, vendors_away, spread, state: Mutex::new(state) }
     }
 }
 
@@ -174,6 +176,10 @@ impl qauth_core::fleet::World for World {
             }
             _ => Fate::Done(took),
         }
+    }
+
+    fn spread(&self) -> Duration {
+        self.spread
     }
 
     fn answer(&self, now: Duration, path: &str, body: &[u8]) -> (Duration, Option<(u16, String)>) {

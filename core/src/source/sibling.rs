@@ -6,14 +6,16 @@ use std::time::Duration;
 use super::Source;
 use crate::events::EventKind;
 use crate::refresh::Renewal;
+use crate::token::Published;
 
 impl Source {
-    /// The record may have changed. Who serves a token looks whether there is a newer one; who renews, or has never had one,
-    /// looks by itself.
-    pub(crate) fn look_for_sibling(self: &Arc<Self>) {
+    /// The record may have changed; `newest` is the generation of its token, where that is known. Who serves an older token
+    /// looks whether there is a newer one; who renews, or has never had one, looks by itself.
+    pub(crate) fn look_for_sibling(self: &Arc<Self>, newest: Option<u64>) {
         let wanted = {
             let state = self.life.lock();
-            state.flight().is_none() && state.current().is_some()
+            let older = |current: &Arc<Published>| newest.is_none_or(|newest| current.generation < newest);
+            state.flight().is_none() && state.current().as_ref().is_some_and(older)
         };
         if wanted
             && !self.is_closed()

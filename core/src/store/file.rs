@@ -25,7 +25,7 @@ use self::folder::{Folder, failed};
 use self::lease::Leases;
 use self::locks::Guard;
 use super::codec::{Codec, NAMING_KEY, NamingKey, Unreadable};
-use super::{BoxFuture, Keys, LEASE, Listed, MAX_RECORD, Owner, Record, Store, Swap};
+use super::{BoxFuture, Keys, LEASE, Listed, MAX_RECORD, Owner, Record, Store, Swap, Told};
 use crate::clock::Clock;
 use crate::config::FileOptions;
 use crate::error::{Error, ErrorCode, Result};
@@ -274,10 +274,10 @@ impl Store for FileStore {
         })
     }
 
-    fn watch<'a>(&'a self, told: &'a (dyn Fn(&RecordName) + Send + Sync)) -> BoxFuture<'a, ()> {
+    fn watch<'a>(&'a self, told: Told<'a>) -> BoxFuture<'a, ()> {
         Box::pin(watch::watch(self.0.path.clone(), move |outer| {
             if let Some(name) = self.0.codec.inner(outer) {
-                told(&name);
+                told(&name, None);
             }
         }))
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::{BoxFuture, LEASE, Listed, Owner, Record, Store, Swap};
+use super::{BoxFuture, LEASE, Listed, Owner, Record, Store, Swap, Told};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::forkcell::ForkCell;
@@ -247,11 +247,11 @@ impl<S: Store> Store for Known<S> {
         Box::pin(notified)
     }
 
-    fn watch<'a>(&'a self, told: &'a (dyn Fn(&RecordName) + Send + Sync)) -> BoxFuture<'a, ()> {
+    fn watch<'a>(&'a self, told: Told<'a>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let told = |name: &RecordName| {
+            let told = |name: &RecordName, newest: Option<u64>| {
                 self.tell(name);
-                told(name);
+                told(name, newest);
             };
             tokio::join!(self.store.watch(&told), self.clean());
         })
