@@ -218,7 +218,7 @@ mod tests {
         assert_eq!((report.met.errors_else, report.met.dead_tokens), (0, 0), "{:?}", report.met.first_error_else);
         assert!(report.met.calls > 15_000, "{} calls", report.met.calls);
         for (number, renewals) in renewals(&report).into_iter().enumerate() {
-            let vendor = vendor(number);
+            let vendor = run::vendor(number);
             // Renewed before its end, and not where nobody has used it since.
             let most = 1.4 * (plan.seconds as f64 / vendor.lifetime as f64) + 1.0;
             assert!(renewals >= 1 && f64::from(renewals) <= most, "profile {number}: {renewals}, at most {most}");
