@@ -9,7 +9,6 @@ use crate::attach;
 use crate::clock::Moment;
 use crate::dpop::DpopKey;
 use crate::error::Error;
-use crate::provider::GrantKind;
 use crate::response::Verdict;
 use crate::secret::Secret;
 use crate::store::{About, Record, StoredRefresh, StoredToken, Swap};
