@@ -243,8 +243,8 @@ impl<'a> Renewal<'a> {
         if !self.durable_first() || self.alone.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let ours = self.lease().await?
-            && self.load().await?.map_or(0, |standing| standing.generation) == record.generation;
+        let ours =
+            self.lease().await? && self.load().await?.map_or(0, |standing| standing.generation) == record.generation;
         if ours { Ok(()) } else { Err(self.overtaken()) }
     }
 

@@ -5,7 +5,7 @@
 //! | `PREFIX:naming-key` | the key of the outer names, encrypted |
 //! | `PREFIX:{OUTER}:record` | a hash: `g` generation, `r` the encrypted record, `t` when it was written, in milliseconds by the server's clock |
 //! | `PREFIX:{OUTER}:lease` | who renews it; lapses by itself |
-//! | channel `PREFIX:changed` | the outer name of a record that changed |
+//! | channel `PREFIX:changed` | the outer name of a record that changed, and the generation of its token (0: none that is new) |
 
 mod connection;
 mod dial;
@@ -29,7 +29,7 @@ use self::options::Options;
 use self::scripts::{Reply, Scripts};
 use self::watch::Heard;
 use super::codec::{Codec, NAMING_KEY, NamingKey, Unreadable};
-use super::{BoxFuture, Keys, LEASE, Listed, Owner, Record, Store, Swap};
+use super::{BoxFuture, Keys, LEASE, Listed, Owner, Record, Store, Swap, Told};
 use crate::clock::Clock;
 use crate::config::RedisOptions;
 use crate::error::{Error, ErrorCode, Result};
@@ -225,7 +225,9 @@ impl RedisStore {
         let of_use = of_use.map_or(0, |left| left.as_millis().clamp(1, 1 << 46)).to_string();
         let (key, next) = (self.record_key(outer), record.generation.to_string());
         let texts = [&next, &of_use, &announced].map(String::as_bytes);
-        let args = [&names.sealed, generation.as_bytes(), over, texts[0], bytes, texts[1], texts[2], outer.as_bytes()];
+        let message = format!("{outer} {}", record.token.as_ref().map_or(0, |token| token.generation));
+        let args =
+            [&names.sealed, generation.as_bytes(), over, texts[0], bytes, texts[1], texts[2], message.as_bytes()];
         self.scripts.swap.run(&self.connection, &[&key, &self.naming_key()], &args).await
     }
 
@@ -277,7 +279,8 @@ impl RedisStore {
         let Some(names) = self.names.load_full() else { return Ok(()) };
         let outer = names.codec.outer(name);
         let channel = self.channel();
-        let args = [owner.0.as_bytes(), channel.as_bytes(), outer.as_bytes()];
+        let message = format!("{outer} 0");
+        let args = [owner.0.as_bytes(), channel.as_bytes(), message.as_bytes()];
         self.scripts.release.run(&self.connection, &[&self.lease_key(&outer)], &args).await.map(drop)
     }
 
@@ -364,13 +367,16 @@ impl Store for RedisStore {
         Box::pin(self.give_back(name, owner))
     }
 
-    fn watch<'a>(&'a self, told: &'a (dyn Fn(&RecordName) + Send + Sync)) -> BoxFuture<'a, ()> {
+    fn watch<'a>(&'a self, told: Told<'a>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let heard = |heard: Heard| {
                 let Some(names) = self.names.load_full() else { return };
                 match heard {
-                    Heard::One(outer) => names.codec.inner(&outer).iter().for_each(told),
-                    Heard::Any => names.codec.asked().iter().for_each(told),
+                    Heard::One(message) => {
+                        let (outer, newest) = message.split_once(' ').unwrap_or((&message, ""));
+                        names.codec.inner(outer).iter().for_each(|name| told(name, newest.parse().ok()));
+                    }
+                    Heard::Any => names.codec.asked().iter().for_each(|name| told(name, None)),
                 }
             };
             watch::listen(&self.connection.dialer, &self.channel(), self.timeout, heard).await
