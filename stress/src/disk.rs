@@ -190,7 +190,7 @@ fn until_some<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, String>
 }
 
 /// Each case on a thread of its own; all that is wrong.
-fn side_by_side<C: Sync + std::fmt::Debug, T: Send>(
+pub(crate) fn side_by_side<C: Sync + std::fmt::Debug, T: Send>(
     cases: &[C],
     run: impl Fn(&C) -> Result<T, String> + Sync,
 ) -> Result<Vec<T>, String> {

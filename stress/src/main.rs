@@ -1,14 +1,14 @@
 //! Proves what the stores promise where tests inside one process cannot: processes that are killed at every call, power that
 //! goes, disks that are full, many processes on one account (docs/stress.md).
 
-//mod adoption;
-//mod cold;
+mod adoption;
+mod cold;
 mod crash;
 mod disk;
 mod host;
 mod kinds;
 mod log;
-//mod machine;
+mod machine;
 mod power;
 mod process;
 mod worker;
@@ -29,13 +29,13 @@ const SCENARIOS: &[(&str, fn(&Bench) -> Found)] = &[
     ("power-mutants", power::run_mutants),
     ("disk-full", disk::full),
     ("disk-read-only", disk::read_only),
-    //    ("cold-start", cold::run),
-    //    ("wrong-password", machine::wrong_password),
-    //    ("machine", machine::run),
-    //    ("holder-killed", machine::holder_killed),
-    //    ("holder-stopped", machine::holder_stopped),
-    //    ("adoption", adoption::run),
-    //    ("cached", adoption::cached),
+        ("cold-start", cold::run),
+        ("wrong-password", machine::wrong_password),
+        ("machine", machine::run),
+        ("holder-killed", machine::holder_killed),
+        ("holder-stopped", machine::holder_stopped),
+        ("adoption", adoption::run),
+        ("cached", adoption::cached),
 ];
 
 fn main() -> ExitCode {

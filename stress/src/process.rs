@@ -179,6 +179,11 @@ impl Talk {
         self.hear_one_of(&["obtained", "renewed"])
     }
 
+    /// Of one, be it a sibling's.
+    pub(crate) fn hear_of_any_token(&self) -> Result<Value, String> {
+        self.hear_one_of(&["obtained", "renewed", "adopted"])
+    }
+
     fn hear_one_of(&self, what: &[&str]) -> Result<Value, String> {
         let until = Instant::now() + PATIENCE;
         loop {

@@ -1,8 +1,10 @@
 //! What runs in the processes: an engine, and a report of what it gives.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use qauth_core::{Engine, Error, EventKind, EventLog, Result, Token, TokenOptions, TokenSource};
@@ -90,16 +92,16 @@ fn cold(config: &str, token: bool) -> Value {
 }
 
 /// How often a worker that serves asks.
-const EVERY: Duration = Duration::from_millis(5);
+const EVERY: Duration = Duration::from_millis(10);
 
 fn serve(config: &str) {
     static EVENTS: EventLog = EventLog::new();
-    let source = engine(config).and_then(|engine| {
+    let sources = engine(config).and_then(|engine| {
         engine.log_to(&EVENTS);
-        engine.source("p")
+        engine.profiles().iter().map(|name| engine.source(name)).collect::<Result<Vec<_>>>()
     });
-    let source = match source {
-        Ok(source) => source,
+    let sources = match sources {
+        Ok(sources) => sources,
         Err(error) => return say(failed(&error)),
     };
     let (to, commands) = std::sync::mpsc::channel();
@@ -108,34 +110,24 @@ fn serve(config: &str) {
             let _ = to.send(line);
         }
     });
-    let telling = std::thread::spawn(|| tell_events(&EVENTS));
-    say(json!({"event": "ready"}));
+    std::thread::spawn(|| tell_events(&EVENTS));
     let mut gaps = Gaps::default();
     loop {
         match commands.recv_timeout(EVERY) {
-            Ok(command) if command == "renew" => renew(&source),
+            Ok(command) if command == "renew" => sources.iter().for_each(renew),
             Ok(command) if command == "report" => say(gaps.report()),
-            Ok(_) => {}
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
-        gaps.ask(&source);
+        sources.iter().for_each(|source| gaps.ask(source));
     }
-    drop(telling);
 }
 
-/// A newer token than the one that is there, on a thread of its own: the worker goes on asking meanwhile.
+/// A token that the API is said to have rejected: a newer one comes.
 fn renew(source: &TokenSource) {
-    let source = source.clone();
-    std::thread::spawn(move || {
-        let Ok(token) = source.token_blocking(TokenOptions::default()) else { return };
+    if let Ok(token) = source.token_blocking(TokenOptions::default()) {
         source.invalidate(&token);
-        let at = now_ns();
-        say(match source.token_blocking(TokenOptions::default()) {
-            Ok(token) => json!({"event": "renew", "generation": token.generation(), "began": at, "at": now_ns()}),
-            Err(error) => json!({"event": "renew", "error": error.code().name(), "message": error.to_string()}),
-        });
-    });
+    }
 }
 
 /// Events as they come, to a fraction of a millisecond.
@@ -148,7 +140,7 @@ fn tell_events(events: &'static EventLog) {
                 }
             }
         }
-        std::thread::sleep(Duration::from_micros(200));
+        std::thread::sleep(Duration::from_micros(500));
     }
 }
 
@@ -156,7 +148,8 @@ fn tell_events(events: &'static EventLog) {
 #[derive(Default)]
 struct Gaps {
     asked: u64,
-    generations: std::collections::BTreeSet<u64>,
+    /// Profile and generation of each token.
+    tokens: BTreeSet<(String, u64)>,
     errors: Vec<String>,
     longest: Duration,
 }
@@ -169,7 +162,7 @@ impl Gaps {
             Ok(token) => {
                 // What it spent on its own pauses is not the store's.
                 self.longest = self.longest.max(start.elapsed());
-                self.generations.insert(token.generation());
+                self.tokens.insert((source.profile(), token.generation()));
             }
             Err(error) => self.errors.push(error.to_string()),
         }
@@ -179,7 +172,7 @@ impl Gaps {
         json!({
             "event": "report",
             "asked": self.asked,
-            "generations": self.generations,
+            "tokens": self.tokens,
             "errors": self.errors,
             "longest_us": self.longest.as_micros() as u64,
         })
