@@ -17,7 +17,9 @@ pub(crate) fn run(bench: &Bench) -> Found {
     let served = burst(bench, "cold", &site)?;
     match site.host.counters(site.kind.vendor())?.requests {
         1 => Ok(format!(
-            "{PROCESSES} processes, one login of {LOGIN_MS} ms; the last one served after {served:.0?}, of which spawning alone takes {spawning:.0?}"
+            "{PROCESSES} processes, one login of {LOGIN_MS} ms; the last one served after {} ms, of which spawning alone takes {} ms",
+            served.as_millis(),
+            spawning.as_millis()
         )),
         logins => Err(format!("{logins} logins")),
     }
@@ -27,8 +29,7 @@ pub(crate) fn run(bench: &Bench) -> Found {
 fn burst(bench: &Bench, mode: &str, site: &Site) -> Result<Duration, String> {
     let config = site.config().to_string();
     let start = now_ns();
-    let workers: Vec<Worker> =
-        (0..PROCESSES).map(|_| bench.worker(&[mode, &config], &[])).collect::<Result<_, _>>()?;
+    let workers: Vec<Worker> = (0..PROCESSES).map(|_| bench.worker(&[mode, &config], &[])).collect::<Result<_, _>>()?;
     let mut last = start;
     for worker in workers {
         let said = worker.end()?.said;

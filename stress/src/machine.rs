@@ -43,7 +43,8 @@ pub(crate) fn run(bench: &Bench) -> Found {
         let most = (lived.as_secs_f64() / (0.8 * LIFETIME as f64)).floor() as u64 + 1;
         // The last one may have come while the processes reported.
         let unseen = issued - tokens.len() as u64;
-        if requests != issued || unseen > 1 || issued > most || repeated > 0 || (kind == Kind::Rotating && logins != 1) {
+        if requests != issued || unseen > 1 || issued > most || repeated > 0 || (kind == Kind::Rotating && logins != 1)
+        {
             return Err(format!(
                 "{}: {requests} requests ({logins} logins), {issued} tokens of which {} were served, in {lived:.1?}; {repeated} refresh tokens came twice",
                 kind.vendor(),
@@ -54,7 +55,10 @@ pub(crate) fn run(bench: &Bench) -> Found {
     }
     let gap = longest(&reports);
     match gap < Duration::from_secs(LIFETIME) {
-        true => Ok(format!("{processes} processes for {lived:.0?}; {}; longest wait of a caller {gap:.0?}", figures.join(", "))),
+        true => Ok(format!(
+            "{processes} processes for {lived:.0?}; {}; longest wait of a caller {gap:.0?}",
+            figures.join(", ")
+        )),
         false => Err(format!("a caller waited for {gap:.1?}")),
     }
 }
@@ -154,7 +158,12 @@ impl Fault {
         let reports = reports(&mut talks)?;
         let (requests, repeated) = (requests()?, site.host.counters(vendor)?.repeated);
         let gap = longest(&reports);
-        if newest.len() != 1 || requests != 2 || repeated != 0 || !expected.contains(&took) || gap > Duration::from_secs(2) {
+        if newest.len() != 1
+            || requests != 2
+            || repeated != 0
+            || !expected.contains(&took)
+            || gap > Duration::from_secs(2)
+        {
             return Err(format!(
                 "{requests} requests, {repeated} refresh tokens came twice, {} tokens at the end, taken over after {took:.1?}, longest wait of a caller {gap:.1?}",
                 newest.len()

@@ -29,13 +29,13 @@ const SCENARIOS: &[(&str, fn(&Bench) -> Found)] = &[
     ("power-mutants", power::run_mutants),
     ("disk-full", disk::full),
     ("disk-read-only", disk::read_only),
-        ("cold-start", cold::run),
-        ("wrong-password", machine::wrong_password),
-        ("machine", machine::run),
-        ("holder-killed", machine::holder_killed),
-        ("holder-stopped", machine::holder_stopped),
-        ("adoption", adoption::run),
-        ("cached", adoption::cached),
+    ("cold-start", cold::run),
+    ("wrong-password", machine::wrong_password),
+    ("machine", machine::run),
+    ("holder-killed", machine::holder_killed),
+    ("holder-stopped", machine::holder_stopped),
+    ("adoption", adoption::run),
+    ("cached", adoption::cached),
 ];
 
 fn main() -> ExitCode {

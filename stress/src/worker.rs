@@ -114,19 +114,11 @@ fn serve(config: &str) {
     let mut gaps = Gaps::default();
     loop {
         match commands.recv_timeout(EVERY) {
-            Ok(command) if command == "renew" => sources.iter().for_each(renew),
             Ok(command) if command == "report" => say(gaps.report()),
             Ok(_) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
         sources.iter().for_each(|source| gaps.ask(source));
-    }
-}
-
-/// A token that the API is said to have rejected: a newer one comes.
-fn renew(source: &TokenSource) {
-    if let Ok(token) = source.token_blocking(TokenOptions::default()) {
-        source.invalidate(&token);
     }
 }
 
@@ -136,7 +128,8 @@ fn tell_events(events: &'static EventLog) {
         if events.pending() {
             for event in events.take() {
                 if matches!(event.kind(), EventKind::Obtained | EventKind::Renewed | EventKind::Adopted) {
-                    say(json!({"event": event.kind().name(), "generation": event.generation(), "at": now_ns()}));
+                    let (kind, profile, generation) = (event.kind().name(), event.profile(), event.generation());
+                    say(json!({"event": kind, "profile": profile, "generation": generation, "at": now_ns()}));
                 }
             }
         }
