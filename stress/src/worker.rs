@@ -5,7 +5,7 @@ use std::io::{BufRead, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use qauth_core::{Engine, Error, EventKind, EventLog, Result, Token, TokenOptions, TokenSource};
 use serde_json::{Value, json};
@@ -129,7 +129,10 @@ fn tell_events(events: &'static EventLog) {
             for event in events.take() {
                 if matches!(event.kind(), EventKind::Obtained | EventKind::Renewed | EventKind::Adopted) {
                     let (kind, profile, generation) = (event.kind().name(), event.profile(), event.generation());
-                    say(json!({"event": kind, "profile": profile, "generation": generation, "at": now_ns()}));
+                    // When it happened, not when it is told.
+                    let at = event.at().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+                    let why = event.reason();
+                    say(json!({"event": kind, "profile": profile, "generation": generation, "why": why, "at": at}));
                 }
             }
         }
