@@ -29,7 +29,7 @@ PACKAGED = $(shell find core cli sim bindings -type f -not -path '*/tests/*' -no
 EXAMPLES = $(filter-out %.test.toml,$(wildcard core/providers/contrib/*.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test interop check conformance header schema bench bench-rust bench-python bench-node simulate simulate-fleet install dist wheel npm-pack packages ruff clean
+.PHONY: help demo test interop stress stress-long check conformance header schema bench bench-rust bench-python bench-node simulate simulate-fleet install dist wheel npm-pack packages ruff clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -50,6 +50,14 @@ test: ## every suite; the last line is `N passed, N failed`
 
 interop: ## the packages against Keycloak, oidc-provider, Authlib and Doorkeeper
 	@interop/run.sh
+
+stress: ## processes killed at every call, power cuts, full disks, many processes on one account
+	@cargo build --quiet -p qauth-stress || { echo "stress: 0 passed, 1 failed"; exit 1; }
+	@target/debug/qauth-stress
+
+stress-long: ## the same with the figures of docs/stress.md
+	@cargo build --quiet --release -p qauth-stress || { echo "stress: 0 passed, 1 failed"; exit 1; }
+	@target/release/qauth-stress --long
 
 check: ## the fast half: format, lints, types, the header
 	cargo fmt --all --check
