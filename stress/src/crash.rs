@@ -41,30 +41,32 @@ pub(crate) fn run(bench: &Bench) -> Found {
     ))
 }
 
-/// Rounds with one kind of profile, until all lanes together have killed enough: renewals, and first uses of an empty folder.
+/// Rounds with one kind of profile, a renewal and a first use of an empty folder in turns, until all lanes together have killed
+/// enough.
 fn lane(bench: &Bench, kind: Kind, enough: u64, tally: &Tally) -> Result<(), String> {
     let mut site = Site::new(kind)?;
-    let mut first_use = false;
-    loop {
+    for round in 1.. {
+        let first_use = round % 2 == 0;
         let mut at = 1;
         loop {
-            let through = kill_and_recover(bench, &mut site, first_use, at, tally).map_err(|why| {
-                format!("killed at point {at} of a {}: {why}", if first_use { "first use" } else { "renewal" })
-            })?;
-            if through {
+            let through = kill_and_recover(bench, &mut site, first_use, at, tally);
+            let what = if first_use { "first use" } else { "renewal" };
+            if through.map_err(|why| format!("killed at point {at} of a {what}: {why}"))? {
                 break;
             }
             at += 1;
-            if tally.kills.fetch_add(1, Ordering::Relaxed) + 1 >= enough && tally.rounds.load(Ordering::Relaxed) >= 10 {
-                return Ok(());
-            }
+            tally.kills.fetch_add(1, Ordering::Relaxed);
         }
         if at == 1 {
             return Err("nothing could be killed: the shim sees no calls".to_owned());
         }
         tally.rounds.fetch_add(1, Ordering::Relaxed);
-        first_use = !first_use;
+        // Each kind has had both.
+        if round >= 2 && tally.kills.load(Ordering::Relaxed) >= enough {
+            break;
+        }
     }
+    Ok(())
 }
 
 /// One process dies at this point, the next one has to do; `true`: it did not die, the renewal has fewer points.

@@ -1,8 +1,8 @@
 //! What the shim has noted of a worker's calls, and which states a power cut may leave of them.
 //!
 //! The model is the harshest that POSIX allows and file systems keep to in order: what a file holds is safe once the file was
-//! made durable, what a folder holds once the folder was. Until then each name may be old, and each content old, missing, cut
-//! off, zeros or new, in any combination.
+//! made durable, what a folder holds once the folder was. Until then each name may be old or new, and the content of each file
+//! old, missing, cut off, zeros, mixed or new, while the other files are all old, or all new.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -103,6 +103,14 @@ struct Content {
 }
 
 impl Content {
+    fn safe(&self) -> &Vec<u8> {
+        &self.safe
+    }
+
+    fn now(&self) -> &Vec<u8> {
+        &self.now
+    }
+
     /// What a cut may leave of it.
     fn variants(&self) -> BTreeSet<Vec<u8>> {
         let mut variants = BTreeSet::from([self.safe.clone(), self.now.clone()]);
@@ -200,21 +208,16 @@ impl Disk {
                     apply(&mut names, change);
                 }
             }
-            let mut partial = vec![State::new()];
-            for (name, index) in &names {
-                let variants = self.contents[*index].variants();
-                partial = partial
-                    .into_iter()
-                    .flat_map(|state| {
-                        variants.iter().map(move |bytes| {
-                            let mut state = state.clone();
-                            state.insert(name.clone(), bytes.clone());
-                            state
-                        })
-                    })
-                    .collect();
+            for rest in [Content::safe as fn(&Content) -> &Vec<u8>, Content::now] {
+                let whole = |index: &usize| rest(&self.contents[*index]).clone();
+                let state: State = names.iter().map(|(name, index)| (name.clone(), whole(index))).collect();
+                for (name, index) in &names {
+                    for bytes in self.contents[*index].variants() {
+                        states.insert(State::from_iter(state.clone().into_iter().chain([(name.clone(), bytes)])));
+                    }
+                }
+                states.insert(state);
             }
-            states.extend(partial);
         }
         states
     }

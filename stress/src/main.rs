@@ -22,8 +22,10 @@ use process::Bench;
 /// What a scenario found, in figures; or what is wrong.
 type Found = Result<String, String>;
 
+type Scenario = fn(&Bench) -> Found;
+
 /// Each proves one thing. `--long` gives them the full figures.
-const SCENARIOS: &[(&str, fn(&Bench) -> Found)] = &[
+const SCENARIOS: &[(&str, Scenario)] = &[
     ("crash", crash::run),
     ("power", power::run),
     ("power-mutants", power::run_mutants),

@@ -55,10 +55,9 @@ pub(crate) fn run(bench: &Bench) -> Found {
 
 /// The same without what makes it durable: the model has to find the losses.
 pub(crate) fn run_mutants(bench: &Bench) -> Found {
-    let mutants: [(&str, fn(&Call) -> bool); 2] = [
-        ("fsync of the file", |call| matches!(call, Call::Durable { .. })),
-        ("fsync of the folder", |call| matches!(call, Call::DurableNames)),
-    ];
+    let of_file = |call: &Call| matches!(call, Call::Durable { .. });
+    let of_folder = |call: &Call| matches!(call, Call::DurableNames);
+    let mutants = [("fsync of the file", of_file as fn(&Call) -> bool), ("fsync of the folder", of_folder)];
     let mut found = 0;
     for kind in [Kind::Rotating, Kind::Session, Kind::Person] {
         let recorded = record(bench, kind, false)?;

@@ -257,7 +257,7 @@ impl Site {
     /// As if nothing had ever been stored.
     pub(crate) fn begin_anew(&mut self) -> Result<(), String> {
         match std::fs::remove_dir_all(self.store()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.to_string()),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
             _ => self.sign_in(),
         }
     }
