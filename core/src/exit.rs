@@ -2,7 +2,8 @@
 //! stored before the process goes (DESIGN.md 6, fault 74).
 //!
 //! One handler of `exit` for all engines: `sys.exit`, `process.exit` and the end of `main` come by it; `_exit` and signals do
-//! not, and for those there is the intent in the record.
+//! not, and for those there is the intent in the record. A host that may end itself by a signal once it has cleaned up, as
+//! Python does after Ctrl-C, calls [`wait_for_answers`] while it does.
 
 #![allow(unsafe_code)]
 
@@ -22,6 +23,8 @@ static PENDING: ForkCell<Pending> = ForkCell::new();
 struct Pending {
     count: Mutex<usize>,
     changed: Condvar,
+    /// The end has waited for as long as it does.
+    given_up: AtomicBool,
 }
 
 /// Keeps the process waiting, if it ends while this lives.
@@ -52,10 +55,18 @@ impl Drop for HoldExit {
     }
 }
 
-extern "C" fn wait() {
-    if let Some(pending) = PENDING.get() {
-        drop(pending.changed.wait_timeout_while(count(pending), LONGEST, |count| *count > 0));
+/// Waits at most 2 s, once in a process, until no answer is under way that must not be lost. For the end of a host that may not
+/// come to `exit`, where the same is done.
+pub fn wait_for_answers() {
+    if let Some(pending) = PENDING.get().filter(|pending| !pending.given_up.load(Ordering::Relaxed)) {
+        let waited = pending.changed.wait_timeout_while(count(pending), LONGEST, |count| *count > 0);
+        let end = waited.unwrap_or_else(PoisonError::into_inner).1;
+        pending.given_up.store(end.timed_out(), Ordering::Relaxed);
     }
+}
+
+extern "C" fn wait() {
+    wait_for_answers();
 }
 
 fn count(pending: &Pending) -> std::sync::MutexGuard<'_, usize> {

@@ -80,6 +80,7 @@ pub use duration::duration_argument;
 pub use engine::Engine;
 pub use error::{Error, ErrorCode, Result};
 pub use events::{Event, EventKind, EventLog, Severity, Subscription};
+pub use exit::wait_for_answers;
 pub use login::{LoggedIn, LoggedOut, Login, LoginKind, LoginOptions, Revocation};
 pub use metrics::{Metrics, ProfileMetrics};
 pub use panics::guarded;

@@ -173,6 +173,10 @@ impl Siblings for Registry {
     fn changed(&self, name: &RecordName, newest: Option<u64>) {
         self.look(name, newest);
     }
+
+    fn all_changed(&self) {
+        self.sources.pin().values().for_each(|source| source.look_for_sibling(None));
+    }
 }
 
 /// Each part is preceded by its length, so that no two lists run together.

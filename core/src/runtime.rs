@@ -50,9 +50,13 @@ pub(crate) struct Core {
     closed: AtomicBool,
 }
 
-/// Hears that somebody may have changed a record, and which token stands there now (see [`crate::store::Told`]).
+/// Hears that somebody may have changed a record, and which token stands there now (see [`crate::store::Told`]). Called on
+/// the engine's runtime.
 pub(crate) trait Siblings: Send + Sync {
     fn changed(&self, name: &RecordName, newest: Option<u64>);
+
+    /// Until now nobody watched: any may have been.
+    fn all_changed(&self);
 }
 
 /// What belongs to one process and must never cross a fork.
@@ -155,6 +159,10 @@ impl Core {
                     who.changed(name, newest);
                 }
             };
+            // A child of fork serves what its parent had; what has become of that since, nobody has told it.
+            if let Some(who) = who.upgrade() {
+                who.all_changed();
+            }
             store.watch(&told).await;
         });
     }

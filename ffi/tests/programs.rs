@@ -59,7 +59,8 @@ fn run(language: &str, name: &str) {
             .arg(&program)
             .arg("-L")
             .arg(folder.path())
-            .args(["-lqauth", "-lpthread"]),
+            // A program that loads the library by itself is not linked with it.
+            .args(["-Wl,--as-needed", "-lqauth", "-lpthread", "-ldl"]),
     );
     let sim = Sim::start(SimOptions::default()).expect("the simulator");
     let mut running = Command::new(&program)
@@ -107,6 +108,18 @@ fn many_c_threads_share_one_renewal_and_never_see_half_a_header() {
 fn a_child_of_fork_uses_what_its_parent_made() {
     // fault 73
     run("c", "fork");
+}
+
+#[test]
+fn what_is_under_way_at_the_end_of_a_c_program_is_stored() {
+    // fault 74
+    run("c", "exit");
+}
+
+#[test]
+fn the_library_outlives_dlclose_and_what_is_under_way_is_stored() {
+    // fault 74
+    run("c", "dlclose");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-/* Fault 73: a child of fork uses what its parent made: the cached token at once, a fresh one over connections of its own. */
+/* Fault 73: a child of fork uses what its parent made: the cached token at once, a fresh one over connections of its own; and
+   where they share a store, what others have put there. */
 #define _POSIX_C_SOURCE 200809L
 #include "check.h"
 #include "sim.h"
@@ -6,7 +7,7 @@
 #include <pthread.h>
 #include <sys/wait.h>
 
-enum { CHILDREN = 20 };
+enum { CHILDREN = 300 };
 
 static qauth_engine *engine;
 static qauth_source *source;
@@ -24,6 +25,28 @@ static void *storm(void *unused)
         qauth_source_reset(source, NULL);
         qauth_token_free(token);
     }
+    return NULL;
+}
+
+static void *visit(void *unused)
+{
+    char buffer[128];
+    qauth_source *again = NULL;
+    (void)unused;
+    qauth_engine_source(engine, "quiqup", &again, NULL);
+    qauth_source_header(again, buffer, sizeof buffer, NULL, NULL);
+    qauth_source_free(again);
+    return NULL;
+}
+
+/* Threads that begin and end. */
+static void *visits(void *unused)
+{
+    pthread_t thread;
+    (void)unused;
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+        if (pthread_create(&thread, NULL, visit, NULL) == 0)
+            pthread_join(thread, NULL);
     return NULL;
 }
 
@@ -66,31 +89,67 @@ static void a_child_works(void)
     CHECK(status == 0);
 }
 
-int main(void)
+/* A child that becomes another program has nothing of its parent but the store. */
+static int another_program(const char *store)
 {
     qauth_token *token = NULL;
-    pthread_t threads[2];
-    int i;
+    const long before = sim_count("quiqup", "token_requests");
 
-    SUCCEEDS(qauth_engine_from_toml(sim_profiles(""), &engine, &error));
+    alarm(30);
+    SUCCEEDS(qauth_engine_from_toml(sim_profiles(store), &engine, &error));
+    SUCCEEDS(qauth_engine_source(engine, "quiqup", &source, &error));
+    SUCCEEDS(qauth_source_token(source, QAUTH_TIMEOUT_DEFAULT, &token, &error));
+    CHECK(sim_count("quiqup", "token_requests") == before);
+    qauth_token_free(token);
+    qauth_source_free(source);
+    qauth_engine_free(engine);
+    return failed;
+}
+
+static void forks(const char *program, const char *store)
+{
+    qauth_token *token = NULL;
+    pthread_t threads[3];
+    void *(*const work[3])(void *) = {storm, storm, visits};
+    int i, status = -1;
+    pid_t pid;
+
+    SUCCEEDS(qauth_engine_from_toml(sim_profiles(store), &engine, &error));
     SUCCEEDS(qauth_engine_source(engine, "quiqup", &source, &error));
     /* Before anything was started, then after, then in the middle of everything. */
     a_child_works();
     SUCCEEDS(qauth_source_token(source, QAUTH_TIMEOUT_DEFAULT, &token, &error));
     qauth_token_free(token);
     a_child_works();
-    for (i = 0; i < 2; ++i)
-        CHECK(pthread_create(&threads[i], NULL, storm, NULL) == 0);
+    __atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
+    for (i = 0; i < 3; ++i)
+        CHECK(pthread_create(&threads[i], NULL, work[i], NULL) == 0);
     for (i = 0; i < CHILDREN; ++i)
         a_child_works();
     __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
-    for (i = 0; i < 2; ++i)
+    for (i = 0; i < 3; ++i)
         pthread_join(threads[i], NULL);
     SUCCEEDS(qauth_source_reset(source, &error));
     SUCCEEDS(qauth_source_token(source, QAUTH_TIMEOUT_DEFAULT, &token, &error));
     qauth_token_free(token);
+    if (*store) {
+        pid = fork();
+        if (pid == 0) {
+            execl(program, program, store, (char *)NULL);
+            _exit(127);
+        }
+        CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+    }
     qauth_source_free(source);
     SUCCEEDS(qauth_engine_close(engine, &error));
     qauth_engine_free(engine);
+}
+
+int main(int count, char **arguments)
+{
+    if (count == 2)
+        return another_program(arguments[1]);
+    forks(arguments[0], "");
+    forks(arguments[0], "[store]\nkind = \"file\"\npath = \"store\"\n");
     return done();
 }

@@ -33,6 +33,12 @@ fn cli(py: Python<'_>, argv: Vec<OsString>) -> u8 {
     py.detach(|| qauth_cli::run(argv))
 }
 
+/// The last thing of Python's own end, behind which Ctrl-C ends the process by a signal.
+#[pyfunction]
+fn wait_for_answers(py: Python<'_>) {
+    py.detach(qauth_core::wait_for_answers);
+}
+
 /// What is kept for the whole process (classes, exceptions) belongs to the interpreter that imported the module first.
 /// Python itself refuses others from 3.12 on.
 fn check_interpreter() -> PyResult<()> {
@@ -65,5 +71,8 @@ fn _qauth(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<custom::Reply>()?;
     module.add_class::<events::Event>()?;
     module.add_function(wrap_pyfunction!(events::log_events, module)?)?;
-    module.add_function(wrap_pyfunction!(cli, module)?)
+    module.add_function(wrap_pyfunction!(cli, module)?)?;
+    let wait = wrap_pyfunction!(wait_for_answers, module)?;
+    module.py().import("atexit")?.call_method1("register", (wait,))?;
+    Ok(())
 }

@@ -1,0 +1,182 @@
+"""Servers that fork their workers: gunicorn and Celery, as they are installed (fault 73)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import Sim, eventually
+
+WORKERS = 3
+
+APP = """
+import json, os, time
+import qauth
+
+engine = qauth.Engine.from_file(os.environ["CONFIG"])
+source = engine.source("quiqup")
+if os.environ["PRELOADED"] == "token":
+    source.token()
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/rejected":
+        source.invalidate(source.token())
+    token = source.token().access_token
+    status = source.request("GET", "/orders").status
+    # Long enough for the others to have their share.
+    time.sleep(0.05)
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps([os.getpid(), token, status]).encode()]
+"""
+
+TASKS = """
+import os
+import celery
+import qauth
+
+engine = qauth.Engine.from_file(os.environ["CONFIG"])
+source = engine.source("quiqup")
+if os.environ["PRELOADED"] == "token":
+    source.token()
+
+folder = os.environ["QUEUE"]
+app = celery.Celery("tasks", broker="filesystem://", backend="file://" + folder)
+app.conf.broker_transport_options = {
+    "data_folder_in": folder, "data_folder_out": folder, "control_folder": folder, "polling_interval": 0.02,
+}
+app.conf.worker_prefetch_multiplier = 1
+app.conf.broker_connection_retry_on_startup = False
+
+@app.task
+def ask(rejected=False):
+    if rejected:
+        source.invalidate(source.token())
+    return os.getpid(), source.token().access_token, source.request("GET", "/orders").status
+"""
+
+# Sends the tasks all at once, and prints what came of them.
+SEND = """
+import json, sys
+import tasks
+sent = [tasks.ask.delay(argument) for argument in json.loads(sys.argv[1])]
+print(json.dumps([result.get(timeout=30, interval=0.02) for result in sent]))
+"""
+
+
+@contextlib.contextmanager
+def server(arguments: list[str], folder: Path, environment: dict[str, str], **more: Any) -> Iterator[None]:
+    """A server that ends well when it is told to."""
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore::DeprecationWarning", "-m", *arguments],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **more,
+        )
+    try:
+        yield
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    except BaseException:
+        print(log.read_text())
+        raise
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def prepared(sim: Sim, folder: Path, store: str, preloaded: str) -> dict[str, str]:
+    kept = {"kind": "file", "path": str(folder / "store")} if store == "file" else {"kind": "memory"}
+    (folder / "qauth.json").write_text(json.dumps(sim.config(store=kept)))
+    (folder / "queue").mkdir()
+    (folder / "app.py").write_text(APP)
+    (folder / "tasks.py").write_text(TASKS)
+    (folder / "send.py").write_text(SEND)
+    more = {"CONFIG": str(folder / "qauth.json"), "QUEUE": str(folder / "queue"), "PRELOADED": preloaded}
+    return os.environ | more
+
+
+def each_is_served(sim: Sim, ask: Callable[[list[bool]], list[Any]], store: str) -> None:
+    seen: dict[int, str] = {}
+
+    def ask_all() -> bool:
+        answers = ask([False] * 4 * WORKERS)
+        assert all(status == 200 for _, _, status in answers)
+        seen.update({process: token for process, token, _ in answers})
+        return len(seen) == WORKERS
+
+    eventually(ask_all)
+    assert (len(set(seen.values())), sim.count("quiqup")) == (1, 1), "one login, whoever made it"
+    # A worker whose token was rejected: where the store is shared the others have what it obtained.
+    [[process, new, status]] = ask([True])
+    assert status == 200 and new != seen[process] and sim.count("quiqup") == 2
+    if store == "file":
+        eventually(lambda: {token for _, token, _ in ask([False] * 4 * WORKERS)} == {new})
+        assert sim.count("quiqup") == 2
+
+
+STORES = [("memory", "token"), ("file", "token"), ("file", "engine")]
+
+
+@pytest.mark.parametrize("kind", ["sync", "gthread"])
+@pytest.mark.parametrize(("store", "preloaded"), STORES)
+def test_gunicorn_with_a_preloaded_application(
+    sim: Sim, tmp_path: Path, store: str, preloaded: str, kind: str
+) -> None:
+    gunicorn(sim, tmp_path, store, preloaded, ["--preload", "--worker-class", kind])
+
+
+def test_gunicorn_whose_workers_load_the_application_themselves(sim: Sim, tmp_path: Path) -> None:
+    gunicorn(sim, tmp_path, "file", "engine", [])
+
+
+def gunicorn(sim: Sim, folder: Path, store: str, preloaded: str, more: list[str]) -> None:
+    environment = prepared(sim, folder, store, preloaded)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        number, url = listener.fileno(), "http://127.0.0.1:{}".format(listener.getsockname()[1])
+        arguments = ["gunicorn", "app:application", "--bind", f"fd://{number}", "--workers", str(WORKERS), *more]
+
+        def ask(rejected: list[bool]) -> list[Any]:
+            def one(rejected: bool) -> Any:
+                with urllib.request.urlopen(url + ("/rejected" if rejected else "/"), timeout=20) as answer:
+                    return json.load(answer)
+
+            with ThreadPoolExecutor(len(rejected)) as threads:
+                return list(threads.map(one, rejected))
+
+        with server(arguments, folder, environment, pass_fds=[number]):
+            each_is_served(sim, ask, store)
+
+
+@pytest.mark.parametrize(("store", "preloaded"), STORES)
+def test_celery_with_a_prefork_pool(sim: Sim, tmp_path: Path, store: str, preloaded: str) -> None:
+    environment = prepared(sim, tmp_path, store, preloaded)
+
+    def ask(rejected: list[bool]) -> list[Any]:
+        command = [sys.executable, "send.py", json.dumps(rejected)]
+        # Who only sends tasks needs no token.
+        quiet = environment | {"PRELOADED": "engine"}
+        done = subprocess.run(command, cwd=tmp_path, env=quiet, stdout=subprocess.PIPE, timeout=60, check=True)
+        answers: list[Any] = json.loads(done.stdout)
+        return answers
+
+    arguments = ["celery", "--app", "tasks", "worker", "--pool", "prefork", "--concurrency", str(WORKERS)]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    with server([*arguments, *quiet], tmp_path, environment):
+        each_is_served(sim, ask, store)
