@@ -317,7 +317,7 @@ fn nanos(duration: Duration) -> u64 {
 /// The calls to the operating system; both clock reads are served by the vDSO without entering the kernel.
 #[allow(unsafe_code)]
 mod system {
-    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::NANOS;
 
@@ -337,13 +337,18 @@ mod system {
     }
 
     pub(super) fn coarse_tick_ns() -> u64 {
-        static TICK: OnceLock<u64> = OnceLock::new();
-        *TICK.get_or_init(|| {
-            let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-            // SAFETY: `time` is a valid, writable timespec for the length of the call.
-            let failed = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
-            if failed == 0 { time.tv_sec as u64 * NANOS + time.tv_nsec as u64 } else { 10_000_000 }
-        })
+        // Whoever comes first, or twice at once, asks; no lock, which a fork could leave held.
+        static TICK: AtomicU64 = AtomicU64::new(0);
+        let known = TICK.load(Ordering::Relaxed);
+        if known != 0 {
+            return known;
+        }
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` is a valid, writable timespec for the length of the call.
+        let failed = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
+        let tick = if failed == 0 { time.tv_sec as u64 * NANOS + time.tv_nsec as u64 } else { 10_000_000 };
+        TICK.store(tick, Ordering::Relaxed);
+        tick
     }
 }
 

@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::clock::{Clock, Deadline};
 use crate::error::{Error, ErrorCode};
+use crate::forkmap::ForkMap;
 use crate::json;
 use crate::response::{Refusal, Verdict};
 use crate::transport::{HttpRequest, HttpResponse, Identity, Transport};
@@ -33,9 +34,9 @@ pub(crate) struct Metadata {
     until: Deadline,
 }
 
-/// The descriptions that this engine has read, by issuer. No lock, so that a child of `fork` never inherits a held one.
+/// The descriptions that this engine has read, by issuer.
 #[derive(Default)]
-pub(crate) struct Descriptions(papaya::HashMap<String, Arc<Metadata>>);
+pub(crate) struct Descriptions(ForkMap<String, Arc<Metadata>>);
 
 impl Metadata {
     pub(crate) fn issuer(&self) -> &str {
@@ -69,7 +70,7 @@ impl Descriptions {
         clock: &Clock,
         deadline: &Deadline,
     ) -> Result<Arc<Metadata>, Refusal> {
-        let kept = self.0.pin().get(issuer).cloned();
+        let kept = self.0.get(issuer);
         if let Some(kept) = kept.as_ref().filter(|kept| !kept.until.passed(&clock.now())) {
             return Ok(kept.clone());
         }
@@ -86,17 +87,17 @@ impl Descriptions {
     }
 
     fn keep(&self, metadata: Metadata) -> Arc<Metadata> {
-        let (metadata, all) = (Arc::new(metadata), self.0.pin());
-        if all.len() >= MAX_DESCRIPTIONS {
-            all.clear();
+        let metadata = Arc::new(metadata);
+        if self.0.len() >= MAX_DESCRIPTIONS {
+            self.0.clear();
         }
-        all.insert(metadata.issuer.clone(), metadata.clone());
+        self.0.insert(&metadata.issuer, metadata.clone());
         metadata
     }
 
     /// The next request reads it again: an endpoint that it names is not there.
     pub(crate) fn forget(&self, issuer: &str) {
-        self.0.pin().remove(issuer);
+        self.0.remove(issuer);
     }
 }
 

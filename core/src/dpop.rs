@@ -6,6 +6,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::forkmap::ForkMap;
 use crate::jose::{self, SigningKey};
 use crate::secret::Secret;
 
@@ -51,13 +52,13 @@ impl DpopKey {
     }
 }
 
-/// The nonces that servers gave, for each key and server. No lock, so that a child of `fork` never inherits a held one.
+/// The nonces that servers gave, for each key and server.
 #[derive(Default)]
-pub(crate) struct Nonces(papaya::HashMap<(Arc<str>, String), Arc<str>>);
+pub(crate) struct Nonces(ForkMap<(Arc<str>, String), Arc<str>>);
 
 impl Nonces {
     fn get(&self, key: &DpopKey, url: &Url) -> Option<Arc<str>> {
-        self.0.pin().get(&(key.thumbprint.clone(), origin(url))).cloned()
+        self.0.get(&(key.thumbprint.clone(), origin(url)))
     }
 
     /// Takes the nonce of an answer; whether there is one that can be used. One that is known already can: another request
@@ -65,11 +66,10 @@ impl Nonces {
     pub(crate) fn learn(&self, key: &DpopKey, url: &Url, nonce: Option<&str>) -> bool {
         let fits = |nonce: &&str| nonce.len() <= MAX_NONCE && nonce.bytes().all(|byte| byte.is_ascii_graphic());
         let Some(nonce) = nonce.filter(fits) else { return false };
-        let nonces = self.0.pin();
-        if nonces.len() >= MAX_NONCES {
-            nonces.clear();
+        if self.0.len() >= MAX_NONCES {
+            self.0.clear();
         }
-        nonces.insert((key.thumbprint.clone(), origin(url)), nonce.into());
+        self.0.insert(&(key.thumbprint.clone(), origin(url)), nonce.into());
         true
     }
 

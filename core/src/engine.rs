@@ -3,9 +3,10 @@
 use std::iter;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use once_cell::race::OnceBox;
 use serde_json::{Map, Value};
 
 use crate::block::block_on;
@@ -101,12 +102,12 @@ impl Engine {
     /// # Errors
     /// As [`Engine::discover`]; a later call tries again.
     pub fn shared() -> Result<Engine> {
-        static SHARED: OnceLock<Engine> = OnceLock::new();
+        static SHARED: OnceBox<Engine> = OnceBox::new();
         if let Some(engine) = SHARED.get() {
             return Ok(engine.clone());
         }
         let engine = Engine::discover()?;
-        Ok(SHARED.get_or_init(|| engine).clone())
+        Ok(SHARED.get_or_init(|| Box::new(engine)).clone())
     }
 
     fn from_config(config: Config) -> Result<Engine> {

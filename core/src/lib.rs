@@ -35,6 +35,7 @@ mod exit;
 #[doc(hidden)]
 pub mod fleet;
 mod forkcell;
+mod forkmap;
 mod jose;
 mod json;
 mod life;

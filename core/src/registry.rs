@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{Config, Keeping};
 use crate::error::{Error, Result};
+use crate::forkmap::ForkMap;
 use crate::metrics::Metrics;
 use crate::profile::{Narrowing, Profile};
 use crate::record_name::RecordName;
@@ -22,7 +23,7 @@ use crate::source::Source;
 pub(crate) struct Registry {
     pub(crate) core: Arc<Core>,
     pub(crate) config: Arc<Config>,
-    sources: papaya::HashMap<SourceKey, Arc<Source>>,
+    sources: ForkMap<SourceKey, Arc<Source>>,
     by_record: ArcSwap<ByRecord>,
     keeping: Keeping,
     /// Beyond this many it is looked for some to let go of.
@@ -71,7 +72,7 @@ impl Registry {
         let registry = Arc::new(Registry {
             core: Arc::new(core),
             config,
-            sources: papaya::HashMap::new(),
+            sources: ForkMap::default(),
             by_record: ArcSwap::default(),
             keeping,
             look_at: AtomicUsize::new(keeping.max),
@@ -96,13 +97,13 @@ impl Registry {
         if self.core.is_closed() {
             return Err(Error::closed());
         }
-        if let Some(source) = self.sources.pin().get(&key).cloned().filter(|source| source.taken()) {
+        if let Some(source) = self.sources.get(&key).filter(|source| source.taken()) {
             return Ok(source);
         }
         // Reads files and runs commands: with no hold on the map.
         let made = make()?;
         let source = loop {
-            let source = self.sources.pin().get_or_insert(key.clone(), made.clone()).clone();
+            let source = self.sources.get_or_insert(&key, made.clone());
             if source.taken() {
                 break source;
             }
@@ -117,14 +118,14 @@ impl Registry {
 
     /// Whether there is a source of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.sources.pin().keys().any(|key| key.name == name)
+        self.sources.snapshot().keys().any(|key| key.name == name)
     }
 
     /// Closes and forgets the sources of this name; whether there were any.
     pub(crate) fn remove(&self, name: &str) -> bool {
-        let sources = self.sources.pin();
-        let keys: Vec<SourceKey> = sources.keys().filter(|key| key.name == name).cloned().collect();
-        let removed = keys.iter().filter_map(|key| sources.remove(key)).inspect(|source| source.close()).count();
+        let before = self.sources.snapshot();
+        let keys = before.keys().filter(|key| key.name == name);
+        let removed = keys.filter_map(|key| self.sources.remove(key)).inspect(|source| source.close()).count();
         self.core.tallies.forget(name);
         removed > 0
     }
@@ -136,12 +137,12 @@ impl Registry {
 
     /// The sources of this name: with keys given in code and narrowed ones too.
     pub(crate) fn named(&self, name: &str) -> Vec<Arc<Source>> {
-        self.sources.pin().iter().filter(|(key, _)| key.name == name).map(|(_, source)| source.clone()).collect()
+        self.sources.snapshot().iter().filter(|(key, _)| key.name == name).map(|(_, source)| source.clone()).collect()
     }
 
     /// The sources with these records serve no token until they have obtained a new one.
     pub(crate) fn forget(&self, names: &[RecordName]) {
-        let sources = self.sources.pin();
+        let sources = self.sources.snapshot();
         let with_one = |source: &&Arc<Source>| names.contains(&source.profile().record_name());
         sources.values().filter(with_one).for_each(|source| source.forget());
     }
@@ -153,7 +154,7 @@ impl Registry {
         // A fleet's store tells of changes many times a second, and there may be thousands of sources.
         if by_record.changes != changes {
             let mut sources: HashMap<RecordName, Vec<Weak<Source>>> = HashMap::new();
-            for source in self.sources.pin().values() {
+            for source in self.sources.snapshot().values() {
                 sources.entry(source.profile().record_name()).or_default().push(Arc::downgrade(source));
             }
             by_record = Arc::new(ByRecord { changes, sources });
@@ -164,7 +165,7 @@ impl Registry {
     }
 
     pub(crate) fn close(&self) {
-        self.sources.pin().values().for_each(|source| source.close());
+        self.sources.snapshot().values().for_each(|source| source.close());
         self.core.close();
     }
 }
@@ -175,7 +176,7 @@ impl Siblings for Registry {
     }
 
     fn all_changed(&self) {
-        self.sources.pin().values().for_each(|source| source.look_for_sibling(None));
+        self.sources.snapshot().values().for_each(|source| source.look_for_sibling(None));
     }
 }
 

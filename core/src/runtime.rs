@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::events::Events;
 use crate::exit::HoldExit;
 use crate::forkcell::{self, ForkCell};
+use crate::forkmap::ForkMap;
 use crate::metrics::Tallies;
 use crate::record_name::RecordName;
 use crate::schedule::{Schedule, Timed};
@@ -66,7 +67,7 @@ pub(crate) struct Running {
     runtime: Mutex<Option<tokio::runtime::Runtime>>,
     critical: Critical,
     /// The files that keep a sign-in, each one source's at a time.
-    files: papaya::HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>,
+    files: ForkMap<PathBuf, Arc<tokio::sync::Mutex<()>>>,
 }
 
 /// Counts the requests on the wire whose answers must not be lost.
@@ -259,19 +260,13 @@ impl Running {
     }
 
     fn on(handle: Handle, schedule: Arc<Schedule>, own: Option<tokio::runtime::Runtime>) -> Running {
-        Running {
-            handle,
-            schedule,
-            runtime: Mutex::new(own),
-            critical: Critical::default(),
-            files: papaya::HashMap::default(),
-        }
+        Running { handle, schedule, runtime: Mutex::new(own), critical: Critical::default(), files: ForkMap::default() }
     }
 
     /// Whoever reads a refresh token from this file, sends it and writes its successor does so alone: narrowed sources share
     /// the file of their profile.
     pub(crate) async fn file_turn(&self, file: &Path) -> tokio::sync::OwnedMutexGuard<()> {
-        let turn = self.files.pin().get_or_insert_with(file.to_owned(), Arc::default).clone();
+        let turn = self.files.get_or_insert(&file.to_owned(), Arc::default());
         turn.lock_owned().await
     }
 

@@ -8,7 +8,7 @@ mod report;
 mod sibling;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
@@ -60,8 +60,9 @@ pub(crate) struct Source {
     told_of_failing: AtomicBool,
     /// When somebody had it last, on the coarse clock.
     touched_ns: AtomicU64,
-    /// Nobody may take it any more: it is being let go of.
-    leaving: AtomicBool,
+    /// Nobody may take it any more: this process (else 0) is just letting go of it. In a child of fork nobody goes on with
+    /// what its parent had begun.
+    leaving: AtomicU32,
     /// What it knows is nowhere else: keys that were given by `update`.
     updated: AtomicBool,
 }
@@ -119,7 +120,7 @@ impl Source {
             function: ArcSwapOption::empty(),
             told_of_failing: AtomicBool::new(false),
             touched_ns: AtomicU64::new(core.clock.coarse_ns()),
-            leaving: AtomicBool::new(false),
+            leaving: AtomicU32::new(0),
             updated: AtomicBool::new(false),
             core,
         })

@@ -1,10 +1,10 @@
 //! Tokens: counted, immutable.
 
 use std::ffi::{CString, c_char};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::time::UNIX_EPOCH;
 
+use once_cell::race::OnceBox;
 use qauth_core::Token;
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ pub(crate) struct Counted {
     apart: Option<Wiped>,
     token_type: CString,
     scope: Option<CString>,
-    extras: OnceLock<Wiped>,
+    extras: OnceBox<Wiped>,
 }
 
 impl From<Token> for Counted {
@@ -46,7 +46,7 @@ impl From<Token> for Counted {
             header,
             token_type: c_string(token.token_type()),
             scope: token.scope().map(c_string),
-            extras: OnceLock::new(),
+            extras: OnceBox::new(),
             token,
         }
     }
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn qauth_token_generation(token: *const qauth_token) -> u6
 pub unsafe extern "C" fn qauth_token_extras_json(token: *const qauth_token) -> *const c_char {
     quiet(std::ptr::null(), || {
         handle::peek(token).map_or(std::ptr::null(), |token| {
-            token.extras.get_or_init(|| Value::Object(token.token.extras().clone()).into()).0.as_ptr()
+            token.extras.get_or_init(|| Box::new(Value::Object(token.token.extras().clone()).into())).0.as_ptr()
         })
     })
 }

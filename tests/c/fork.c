@@ -56,6 +56,7 @@ static int child(void)
     char header[128];
     qauth_token *token = NULL, *fresh = NULL;
     bool acted = false;
+    pthread_t thread;
 
     alarm(30);
     if (qauth_source_token(source, 10000, &token, NULL) != QAUTH_OK)
@@ -68,11 +69,14 @@ static int child(void)
         return 4;
     if (qauth_source_header(source, header, sizeof header, NULL, NULL) != QAUTH_OK || strncmp(header, "Bearer ", 7) != 0)
         return 5;
+    /* A thread that its parent had not. */
+    if (pthread_create(&thread, NULL, visit, NULL) != 0 || pthread_join(thread, NULL) != 0)
+        return 6;
     qauth_token_free(fresh);
     qauth_token_free(token);
     qauth_source_free(source);
     if (qauth_engine_close(engine, NULL) != QAUTH_OK)
-        return 6;
+        return 7;
     qauth_engine_free(engine);
     return 0;
 }

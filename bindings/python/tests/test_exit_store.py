@@ -81,8 +81,10 @@ def next_process(sim: Sim, folder: Path, vendor: str) -> Iterator[qauth.TokenSou
         yield engine.source(vendor)
 
 
-@pytest.mark.parametrize("vendor", ["quartile", "quable"])
-@pytest.mark.parametrize("name", ENDINGS)
+@pytest.mark.parametrize(
+    ("vendor", "name"),
+    [*(("quartile", name) for name in ENDINGS), ("quable", "sys.exit"), ("quable", "KeyboardInterrupt")],
+)
 def test_what_is_under_way_is_stored_before_the_process_ends_by(
     sim: Sim, tmp_path: Path, vendor: str, name: str
 ) -> None:

@@ -132,6 +132,9 @@ def visits():
         for visitor in visitors: visitor.start()
         for visitor in visitors: visitor.join()
 def child():
+    visitor = threading.Thread(target=visit)
+    visitor.start()
+    visitor.join()
     renew(source)
     assert source.token(timeout=15).access_token
     assert other.token(timeout=15).access_token

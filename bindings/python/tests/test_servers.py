@@ -131,14 +131,11 @@ def each_is_served(sim: Sim, ask: Callable[[list[bool]], list[Any]], store: str)
         assert sim.count("quiqup") == 2
 
 
-STORES = [("memory", "token"), ("file", "token"), ("file", "engine")]
-
-
-@pytest.mark.parametrize("kind", ["sync", "gthread"])
-@pytest.mark.parametrize(("store", "preloaded"), STORES)
-def test_gunicorn_with_a_preloaded_application(
-    sim: Sim, tmp_path: Path, store: str, preloaded: str, kind: str
-) -> None:
+@pytest.mark.parametrize(
+    ("store", "preloaded", "kind"),
+    [("memory", "token", "sync"), ("file", "token", "gthread"), ("file", "engine", "sync")],
+)
+def test_gunicorn_with_a_preloaded_application(sim: Sim, tmp_path: Path, store: str, preloaded: str, kind: str) -> None:
     gunicorn(sim, tmp_path, store, preloaded, ["--preload", "--worker-class", kind])
 
 
@@ -164,7 +161,7 @@ def gunicorn(sim: Sim, folder: Path, store: str, preloaded: str, more: list[str]
             each_is_served(sim, ask, store)
 
 
-@pytest.mark.parametrize(("store", "preloaded"), STORES)
+@pytest.mark.parametrize(("store", "preloaded"), [("memory", "token"), ("file", "engine")])
 def test_celery_with_a_prefork_pool(sim: Sim, tmp_path: Path, store: str, preloaded: str) -> None:
     environment = prepared(sim, tmp_path, store, preloaded)
 

@@ -7,9 +7,10 @@ mod template;
 mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
+use once_cell::race::OnceBox;
 use serde_json::{Value, json};
 
 pub(crate) use check::{Finding, PROFILE_KEYS, header_is_free};
@@ -282,7 +283,8 @@ pub(crate) fn parameters(operation: &Operation) -> impl Iterator<Item = &str> {
 }
 
 fn built_in() -> &'static BTreeMap<String, Provider> {
-    static PROVIDERS: OnceLock<BTreeMap<String, Provider>> = OnceLock::new();
+    // Two threads may both read them; there is no lock, which a fork could leave held.
+    static PROVIDERS: OnceBox<BTreeMap<String, Provider>> = OnceBox::new();
     PROVIDERS.get_or_init(|| {
         let mut providers = BTreeMap::new();
         for text in BUILT_IN.files().filter_map(|file| file.contents_utf8()) {
@@ -290,7 +292,7 @@ fn built_in() -> &'static BTreeMap<String, Provider> {
                 Provider::from_toml(text).expect("built-in provider files are checked by this crate's tests");
             providers.insert(provider.name().to_owned(), provider);
         }
-        providers
+        Box::new(providers)
     })
 }
 

@@ -35,10 +35,10 @@ impl Registry {
     /// Lets go of this many sources at most, those that have been unused for longest, if for so long; this many unused ones
     /// stay.
     fn evict(&self, at_most: usize, stay: usize, unused_for: Duration) {
-        let sources = self.sources.pin();
+        let sources = self.sources.snapshot();
         let mut unused = Vec::new();
         let mut used = HashSet::new();
-        for (key, source) in &sources {
+        for (key, source) in sources.iter() {
             let time = source.untouched();
             match source.is_unused() && time >= unused_for {
                 true => unused.push((time, key, source)),
@@ -58,14 +58,14 @@ impl Registry {
                 source.stay();
                 continue;
             }
-            sources.remove(key);
+            self.sources.remove(key);
             source.close();
             source.report_evicted(time);
             gone.insert(&key.name);
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
         if !gone.is_empty() {
-            for key in sources.keys() {
+            for key in self.sources.snapshot().keys() {
                 gone.remove(&key.name);
             }
             gone.into_iter().for_each(|name| self.core.tallies.forget(name));

@@ -27,12 +27,15 @@ impl Source {
     /// [`Source::leave`] sees them.
     pub(super) fn is_leaving(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.leaving.load(Ordering::Relaxed)
+        match self.leaving.load(Ordering::Relaxed) {
+            0 => false,
+            process => process == std::process::id(),
+        }
     }
 
     /// Nobody may take it from here on; `false`: somebody has.
     pub(crate) fn leave(self: &Arc<Self>) -> bool {
-        self.leaving.store(true, Ordering::Relaxed);
+        self.leaving.store(std::process::id(), Ordering::Relaxed);
         fence(Ordering::SeqCst);
         let alone = self.is_unused();
         if !alone {
@@ -43,7 +46,7 @@ impl Source {
 
     /// It may be taken again.
     pub(crate) fn stay(&self) {
-        self.leaving.store(false, Ordering::Release);
+        self.leaving.store(0, Ordering::Release);
     }
 
     /// For how long nobody has.

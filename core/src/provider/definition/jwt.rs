@@ -1,9 +1,9 @@
 //! A JWT that a request carries, or that is the token itself: `[jwts.NAME]`, used as `{jwt(NAME)}`.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use once_cell::race::OnceBox;
 use serde::Deserialize;
 
 use crate::duration;
@@ -48,15 +48,15 @@ lifetime = "60s"
 impl JwtSpec {
     /// The assertion of a client authentication, where a file does not say its own.
     pub(crate) fn standard(name: &str) -> Option<&'static JwtSpec> {
-        static BY_SECRET: OnceLock<JwtSpec> = OnceLock::new();
-        static BY_KEY: OnceLock<JwtSpec> = OnceLock::new();
+        static BY_SECRET: OnceBox<JwtSpec> = OnceBox::new();
+        static BY_KEY: OnceBox<JwtSpec> = OnceBox::new();
         let (slot, key) = match name {
             "client_secret_jwt" => (&BY_SECRET, "key = \"client_secret\"\nkey_format = \"text\""),
             "private_key_jwt" => (&BY_KEY, "key = \"private_key\""),
             _ => return None,
         };
         Some(slot.get_or_init(|| {
-            toml::from_str(&format!("{key}\n{CLIENT_ASSERTION}")).expect("checked by this crate's tests")
+            Box::new(toml::from_str(&format!("{key}\n{CLIENT_ASSERTION}")).expect("checked by this crate's tests"))
         }))
     }
 
