@@ -290,7 +290,7 @@ fn a_change_of_another_process_is_told() {
     let mut child = Child::start(&path, LEASE);
     let (tell, told) = mpsc::channel();
     on_the_runtime(async {
-        let told_here = move |name: &RecordName| tell.send(name.clone()).unwrap();
+        let told_here = move |name: &RecordName, _: Option<u64>| tell.send(name.clone()).unwrap();
         let changes = async {
             tokio::task::spawn_blocking(move || {
                 let hear = |what: &str| assert_eq!(told.recv_timeout(30 * SECOND).unwrap(), name(), "{what}");

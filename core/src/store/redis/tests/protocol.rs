@@ -124,7 +124,7 @@ fn what_others_write_and_give_back_is_announced() {
         assert_eq!(stands(&ear).await, 0);
         let watching = ear.clone();
         let _task = tokio::spawn(async move {
-            let tell = |name: &RecordName| told.send(name.clone()).unwrap();
+            let tell = |name: &RecordName, _: Option<u64>| told.send(name.clone()).unwrap();
             Store::watch(watching.as_ref(), &tell).await;
         });
         // Once it listens: announcements may have been missed before.
