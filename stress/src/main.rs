@@ -11,6 +11,7 @@ mod log;
 mod machine;
 mod power;
 mod process;
+mod restored;
 mod worker;
 
 use std::io::Write;
@@ -29,6 +30,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("crash", crash::run),
     ("power", power::run),
     ("power-mutants", power::run_mutants),
+    ("restored", restored::run),
     ("disk-full", disk::full),
     ("disk-read-only", disk::read_only),
     ("cold-start", cold::run),
