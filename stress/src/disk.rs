@@ -177,7 +177,7 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> Result<bool, String>) 
 }
 
 fn until_some<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, String>) -> Result<T, String> {
-    let end = Instant::now() + Duration::from_secs(40);
+    let end = Instant::now() + Duration::from_secs(180);
     loop {
         if let Some(found) = look()? {
             return Ok(found);

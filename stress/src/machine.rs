@@ -33,16 +33,17 @@ pub(crate) fn run(bench: &Bench) -> Found {
         let issued = |kind: Kind| host.counters(kind.vendor()).map(|counters| counters.issued);
         Ok(issued(kinds[0])? >= lives && issued(kinds[1])? >= lives)
     })?;
-    let reports = reports(&mut talks)?;
+    let counted = kinds.map(|kind| host.counters(kind.vendor()));
     let lived = start.elapsed();
+    let reports = reports(&mut talks)?;
     let mut figures = Vec::new();
-    for kind in kinds {
-        let Counters { requests, issued, repeated, logins } = host.counters(kind.vendor())?;
+    for (kind, counted) in kinds.into_iter().zip(counted) {
+        let Counters { requests, issued, repeated, logins } = counted?;
         let tokens: BTreeSet<u64> = reports.iter().flat_map(|report| generations(report, kind.vendor())).collect();
         // A token is renewed when four fifths of its life are over, at the earliest (docs/configuration.md, `ahead`).
         let most = (lived.as_secs_f64() / (0.8 * LIFETIME as f64)).floor() as u64 + 1;
-        // The last one may have come while the processes reported.
-        let unseen = issued - tokens.len() as u64;
+        // The last one that was counted may be on its way to whoever asked for it.
+        let unseen = issued.saturating_sub(tokens.len() as u64);
         if requests != issued || unseen > 1 || issued > most || repeated > 0 || (kind == Kind::Rotating && logins != 1)
         {
             return Err(format!(
@@ -54,7 +55,7 @@ pub(crate) fn run(bench: &Bench) -> Found {
         figures.push(format!("{}: {issued} tokens, {requests} requests", kind.vendor()));
     }
     let gap = longest(&reports);
-    match gap < Duration::from_secs(LIFETIME) {
+    match gap < patience(&reports) {
         true => Ok(format!(
             "{processes} processes for {lived:.0?}; {}; longest wait of a caller {gap:.0?}",
             figures.join(", ")
@@ -92,7 +93,7 @@ pub(crate) fn wrong_password(bench: &Bench) -> Found {
 pub(crate) fn holder_killed(bench: &Bench) -> Found {
     let took = side_by_side(&[Kind::Session, Kind::Rotating], |kind| {
         let fault = Fault { signal: libc::SIGKILL, lifetime: 6, ahead: "2500ms", answer_after_ms: 2_000 };
-        fault.happens(bench, *kind, Duration::ZERO..Duration::from_secs(2))
+        fault.happens(bench, *kind, Duration::ZERO..Duration::from_secs(5))
     })?;
     Ok(format!("taken over after {}", took.join(", ")))
 }
@@ -102,7 +103,7 @@ pub(crate) fn holder_stopped(bench: &Bench) -> Found {
     let took = side_by_side(&[Kind::Session, Kind::Rotating], |kind| {
         let fault = Fault { signal: libc::SIGSTOP, lifetime: 27, ahead: "13s", answer_after_ms: 11_500 };
         // A lease lasts 10 s from its last renewal, which was when the request was sent.
-        fault.happens(bench, *kind, Duration::from_secs(9)..Duration::from_millis(11_500))
+        fault.happens(bench, *kind, Duration::from_secs(9)..Duration::from_secs(13))
     })?;
     Ok(format!("taken over after {}", took.join(", ")))
 }
@@ -126,8 +127,9 @@ impl Fault {
         config["profiles"]["p"]["buffer"] = json!("500ms");
         config["profiles"]["p"]["ahead"] = json!(self.ahead);
         let mut talks = fleet(bench, processes, &config.to_string(), &[("SHIM_TELL", "1".to_owned())])?;
+        let mut first = 0;
         for talk in &talks {
-            talk.hear_of_any_token()?;
+            first = talk.hear_of_token_after(0)?.max(first);
         }
         talks.iter().for_each(|talk| drop(talk.heard()));
         let before = site.host.counters(vendor)?;
@@ -147,22 +149,18 @@ impl Fault {
         let took = start.elapsed();
         let mut newest = BTreeSet::new();
         for talk in &talks {
-            newest.insert(talk.hear_of_any_token()?["generation"].as_u64());
+            newest.insert(talk.hear_of_token_after(first)?);
         }
         if self.signal == libc::SIGSTOP {
             // Its answer comes too late, and it takes the winner's token.
             holder.worker.signal(libc::SIGCONT);
-            newest.insert(holder.hear_of_any_token()?["generation"].as_u64());
+            newest.insert(holder.hear_of_token_after(first)?);
             talks.push(holder);
         }
         let reports = reports(&mut talks)?;
         let (requests, repeated) = (requests()?, site.host.counters(vendor)?.repeated);
         let gap = longest(&reports);
-        if newest.len() != 1
-            || requests != 2
-            || repeated != 0
-            || !expected.contains(&took)
-            || gap > Duration::from_secs(2)
+        if newest.len() != 1 || requests != 2 || repeated != 0 || !expected.contains(&took) || gap > patience(&reports)
         {
             return Err(format!(
                 "{requests} requests, {repeated} refresh tokens came twice, {} tokens at the end, taken over after {took:.1?}, longest wait of a caller {gap:.1?}",
@@ -199,5 +197,14 @@ fn generations(report: &Value, profile: &str) -> Vec<u64> {
 }
 
 fn longest(reports: &[Value]) -> Duration {
-    Duration::from_micros(reports.iter().filter_map(|report| report["longest_us"].as_u64()).max().unwrap_or_default())
+    most(reports, "longest_us")
+}
+
+/// A caller who finds a stale token waits for at most a second, and a busy machine makes it longer.
+fn patience(reports: &[Value]) -> Duration {
+    Duration::from_secs(2) + 4 * most(reports, "stall_us")
+}
+
+fn most(reports: &[Value], what: &str) -> Duration {
+    Duration::from_micros(reports.iter().filter_map(|report| report[what].as_u64()).max().unwrap_or_default())
 }

@@ -179,9 +179,14 @@ impl Talk {
         self.hear_one_of(&["obtained", "renewed"])
     }
 
-    /// Of one, be it a sibling's.
-    pub(crate) fn hear_of_any_token(&self) -> Result<Value, String> {
-        self.hear_one_of(&["obtained", "renewed", "adopted"])
+    /// Of one that is newer than this generation, be it a sibling's: its own generation.
+    pub(crate) fn hear_of_token_after(&self, generation: u64) -> Result<u64, String> {
+        loop {
+            let told = self.hear_one_of(&["obtained", "renewed", "adopted"])?;
+            if let Some(newer) = told["generation"].as_u64().filter(|told| *told > generation) {
+                return Ok(newer);
+            }
+        }
     }
 
     fn hear_one_of(&self, what: &[&str]) -> Result<Value, String> {

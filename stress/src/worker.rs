@@ -113,9 +113,10 @@ fn serve(config: &str) {
     std::thread::spawn(|| tell_events(&EVENTS));
     let mut gaps = Gaps::default();
     loop {
+        let start = Instant::now();
         match commands.recv_timeout(EVERY) {
             Ok(command) if command == "report" => say(gaps.report()),
-            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(_) | Err(RecvTimeoutError::Timeout) => gaps.stalled(start.elapsed().saturating_sub(EVERY)),
             Err(RecvTimeoutError::Disconnected) => return,
         }
         sources.iter().for_each(|source| gaps.ask(source));
@@ -148,6 +149,8 @@ struct Gaps {
     tokens: BTreeSet<(String, u64)>,
     errors: Vec<String>,
     longest: Duration,
+    /// By how much the machine was late with a pause: it is busy, and so long may a call take for that alone.
+    stall: Duration,
 }
 
 impl Gaps {
@@ -164,6 +167,10 @@ impl Gaps {
         }
     }
 
+    fn stalled(&mut self, late: Duration) {
+        self.stall = self.stall.max(late);
+    }
+
     fn report(&self) -> Value {
         json!({
             "event": "report",
@@ -171,6 +178,7 @@ impl Gaps {
             "tokens": self.tokens,
             "errors": self.errors,
             "longest_us": self.longest.as_micros() as u64,
+            "stall_us": self.stall.as_micros() as u64,
         })
     }
 }
