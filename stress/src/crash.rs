@@ -88,7 +88,7 @@ fn kill_and_recover(bench: &Bench, site: &mut Site, first_use: bool, at: u64, ta
     tally.slowest_ms.fetch_max(next.took.as_millis() as u64, Ordering::Relaxed);
     let after = site.host.counters(kind.vendor())?;
     let repeated = after.repeated - before.repeated;
-    if next.took > Duration::from_secs(5) {
+    if next.took > Duration::from_secs(8) {
         return Err(format!("the next process took {:?}", next.took));
     }
     if let name @ [_, ..] = &site.set_aside()[..] {

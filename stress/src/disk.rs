@@ -36,7 +36,7 @@ fn full_case(bench: &Bench, kind: Kind, (_, number, calls): (&str, i32, &str)) -
     let (site, vendor) = (&disk.site, kind.vendor());
     let before = site.host.counters(vendor)?;
     site.host.settings(vendor, "lifetime", 30_000)?;
-    site.host.control("faults", &json!({"vendor": vendor, "endpoint": "token", "delay_ms": 1000}))?;
+    site.host.control("faults", &json!({"vendor": vendor, "endpoint": "token", "delay_ms": 2500}))?;
     // The old token runs out; the request is at the vendor, its answer is not.
     until("the renewal begins", || Ok(site.host.counters(vendor)?.requests > before.requests))?;
     disk.fail()?;
