@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::clock::{Deadline, Moment};
 use crate::custom::{self, Desk};
 use crate::dpop::DpopKey;
@@ -151,17 +153,7 @@ impl<'a> Renewal<'a> {
                 }
                 Err(failure) => return Err(failure),
             }
-            // The lease is renewed for as long as the work takes.
-            let keep = async {
-                loop {
-                    self.core.clock.beside(LEASE.mul_f64(0.3)).await;
-                    let _ = self.lease().await;
-                }
-            };
-            let result = tokio::select! {
-                result = self.despite_jumps() => result,
-                () = keep => unreachable!("the loop above has no end"),
-            };
+            let result = self.while_kept(self.despite_jumps()).await;
             // Whoever came before us brings the token.
             let overtaken = self.is_overtaken.swap(false, Ordering::Relaxed);
             if result.is_ok() || !overtaken || self.deadline.passed(&self.now()) {
@@ -169,6 +161,28 @@ impl<'a> Renewal<'a> {
             }
         }
         Err(self.overtaken())
+    }
+
+    /// Renews the lease for as long as the work takes. What is under way of that when the work ends is not given up: a store
+    /// would do it all the same, after the lease was given back.
+    async fn while_kept<T>(&self, work: impl Future<Output = T>) -> T {
+        let done = Notify::new();
+        let keep = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = done.notified() => return,
+                    () = self.core.clock.beside(LEASE.mul_f64(0.3)) => {}
+                }
+                let _ = self.lease().await;
+            }
+        };
+        let work = async {
+            let result = work.await;
+            done.notify_one();
+            result
+        };
+        tokio::join!(work, keep).0
     }
 
     /// Whether a token can be obtained without this store. One that cannot be reached may hold a sibling's token, which a

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use held::Held;
+use held::{Held, folder};
 use qauth_core::{Engine, TokenOptions};
 use serde_json::json;
 
@@ -49,7 +49,7 @@ fn child_that_ends() {
 
 /// Starts it, lets it end when its login has come, and answers that `after` it said so. What a sibling finds then.
 fn ended(single_session: bool, after: Duration) -> Option<String> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     let server = Held::start();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command

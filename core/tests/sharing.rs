@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use held::{Asked, Held};
+use held::{Asked, Held, folder};
 use qauth_core::{Engine, ErrorCode, EventKind, Token, TokenOptions, TokenSource};
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        Bench { server: Held::start(), folder: tempfile::tempdir().unwrap() }
+        Bench { server: Held::start(), folder: folder() }
     }
 
     fn store(&self) -> PathBuf {

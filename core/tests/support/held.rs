@@ -93,3 +93,9 @@ impl Asked {
         self.answers(200, &body.to_string());
     }
 }
+
+/// In memory, if the system has a place for that: a disk that others write to takes its time.
+pub(crate) fn folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}
