@@ -103,6 +103,22 @@ def test_a_process_that_has_waited_long_enough_ends(sim: Sim, tmp_path: Path) ->
     assert end.seconds < 10
 
 
+def test_a_child_does_not_wait_at_its_end_for_what_its_parent_does(sim: Sim, tmp_path: Path) -> None:
+    script = """
+import warnings
+warnings.filterwarnings("ignore", "This process", DeprecationWarning)
+under_way()
+began = time.monotonic()
+if os.fork() == 0: sys.exit(5)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 5
+assert time.monotonic() - began < 1.5, "else it would be two seconds"
+os._exit(0)
+"""
+    sim_waits = "sim.post('settings', vendor=vendor, delay_ms=60_000)"
+    end = ended(sim, tmp_path, "quartile", sim_waits + script)
+    assert (end.status, end.err) == (0, "")
+
+
 def test_sigterm_without_a_handler_ends_a_process_at_once_and_the_next_one_goes_on(sim: Sim, tmp_path: Path) -> None:
     kill = "sim.post('settings', vendor=vendor, delay_ms=60_000); under_way(); os.kill(os.getpid(), signal.SIGTERM)"
     for vendor in ("quartile", "quable"):

@@ -41,7 +41,7 @@ def application(environ, start_response):
 """
 
 TASKS = """
-import os
+import json, os, sys, tempfile, threading, time
 import celery
 import qauth
 
@@ -50,46 +50,56 @@ source = engine.source("quiqup")
 if os.environ["PRELOADED"] == "token":
     source.token()
 
-folder = os.environ["QUEUE"]
-app = celery.Celery("tasks", broker="filesystem://", backend="file://" + folder)
-app.conf.broker_transport_options = {
-    "data_folder_in": folder, "data_folder_out": folder, "control_folder": folder, "polling_interval": 0.02,
-}
+# A broker in this process, so that whoever sends tasks is here too.
+app = celery.Celery("tasks", broker="memory://")
+app.conf.broker_transport_options = {"polling_interval": 0.01}
 app.conf.worker_prefetch_multiplier = 1
-app.conf.broker_connection_retry_on_startup = False
+app.conf.worker_redirect_stdouts = False
 
 @app.task
-def ask(rejected=False):
+def ask(result, rejected):
     if rejected:
         source.invalidate(source.token())
-    return os.getpid(), source.token().access_token, source.request("GET", "/orders").status
-"""
+    answer = os.getpid(), source.token().access_token, source.request("GET", "/orders").status
+    with open(result + ".new", "w") as file:
+        json.dump(answer, file)
+    os.rename(result + ".new", result)
 
-# Sends the tasks all at once, and prints what came of them.
-SEND = """
-import json, sys
-import tasks
-sent = [tasks.ask.delay(argument) for argument in json.loads(sys.argv[1])]
-print(json.dumps([result.get(timeout=30, interval=0.02) for result in sent]))
+# Sends the tasks of each line all at once, and prints what came of them.
+def send():
+    for line in sys.stdin:
+        folder = tempfile.mkdtemp(dir=os.getcwd())
+        results = []
+        for number, rejected in enumerate(json.loads(line)):
+            results.append(f"{folder}/{number}")
+            ask.delay(results[-1], rejected)
+        while not all(map(os.path.exists, results)):
+            time.sleep(0.005)
+        print(json.dumps([json.load(open(result)) for result in results]), flush=True)
+
+threading.Thread(target=send, daemon=True).start()
+app.worker_main(sys.argv[1:])
 """
 
 
 @contextlib.contextmanager
-def server(arguments: list[str], folder: Path, environment: dict[str, str], **more: Any) -> Iterator[None]:
+def server(
+    arguments: list[str], folder: Path, environment: dict[str, str], **more: Any
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server that ends well when it is told to."""
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore::DeprecationWarning", "-m", *arguments],
+            [sys.executable, "-W", "ignore::DeprecationWarning", *arguments],
             cwd=folder,
             env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=output,
+            text=False,
             start_new_session=True,
-            **more,
+            **({"stdout": output} | more),
         )
     try:
-        yield
+        yield process
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     except BaseException:
@@ -99,17 +109,17 @@ def server(arguments: list[str], folder: Path, environment: dict[str, str], **mo
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
 
 
 def prepared(sim: Sim, folder: Path, store: str, preloaded: str) -> dict[str, str]:
     kept = {"kind": "file", "path": str(folder / "store")} if store == "file" else {"kind": "memory"}
     (folder / "qauth.json").write_text(json.dumps(sim.config(store=kept)))
-    (folder / "queue").mkdir()
     (folder / "app.py").write_text(APP)
     (folder / "tasks.py").write_text(TASKS)
-    (folder / "send.py").write_text(SEND)
-    more = {"CONFIG": str(folder / "qauth.json"), "QUEUE": str(folder / "queue"), "PRELOADED": preloaded}
-    return os.environ | more
+    return os.environ | {"CONFIG": str(folder / "qauth.json"), "PRELOADED": preloaded}
 
 
 def each_is_served(sim: Sim, ask: Callable[[list[bool]], list[Any]], store: str) -> None:
@@ -125,7 +135,9 @@ def each_is_served(sim: Sim, ask: Callable[[list[bool]], list[Any]], store: str)
     assert (len(set(seen.values())), sim.count("quiqup")) == (1, 1), "one login, whoever made it"
     # A worker whose token was rejected: where the store is shared the others have what it obtained.
     [[process, new, status]] = ask([True])
-    assert status == 200 and new != seen[process] and sim.count("quiqup") == 2
+    assert status == 200
+    assert new != seen[process]
+    assert sim.count("quiqup") == 2
     if store == "file":
         eventually(lambda: {token for _, token, _ in ask([False] * 4 * WORKERS)} == {new})
         assert sim.count("quiqup") == 2
@@ -146,8 +158,8 @@ def test_gunicorn_whose_workers_load_the_application_themselves(sim: Sim, tmp_pa
 def gunicorn(sim: Sim, folder: Path, store: str, preloaded: str, more: list[str]) -> None:
     environment = prepared(sim, folder, store, preloaded)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        number, url = listener.fileno(), "http://127.0.0.1:{}".format(listener.getsockname()[1])
-        arguments = ["gunicorn", "app:application", "--bind", f"fd://{number}", "--workers", str(WORKERS), *more]
+        number, url = listener.fileno(), f"http://127.0.0.1:{listener.getsockname()[1]}"
+        arguments = ["-m", "gunicorn", "app:application", "--bind", f"fd://{number}", "--workers", str(WORKERS), *more]
 
         def ask(rejected: list[bool]) -> list[Any]:
             def one(rejected: bool) -> Any:
@@ -164,16 +176,19 @@ def gunicorn(sim: Sim, folder: Path, store: str, preloaded: str, more: list[str]
 @pytest.mark.parametrize(("store", "preloaded"), [("memory", "token"), ("file", "engine")])
 def test_celery_with_a_prefork_pool(sim: Sim, tmp_path: Path, store: str, preloaded: str) -> None:
     environment = prepared(sim, tmp_path, store, preloaded)
-
-    def ask(rejected: list[bool]) -> list[Any]:
-        command = [sys.executable, "send.py", json.dumps(rejected)]
-        # Who only sends tasks needs no token.
-        quiet = environment | {"PRELOADED": "engine"}
-        done = subprocess.run(command, cwd=tmp_path, env=quiet, stdout=subprocess.PIPE, timeout=60, check=True)
-        answers: list[Any] = json.loads(done.stdout)
-        return answers
-
-    arguments = ["celery", "--app", "tasks", "worker", "--pool", "prefork", "--concurrency", str(WORKERS)]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    with server([*arguments, *quiet], tmp_path, environment):
+    arguments = ["tasks.py", "worker", "--pool", "prefork", "--concurrency", str(WORKERS), *quiet]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with server(arguments, tmp_path, environment, **pipes) as process:
+        here, there = process.stdout, process.stdin
+        assert here
+        assert there
+
+        def ask(rejected: list[bool]) -> list[Any]:
+            there.write(json.dumps(rejected).encode() + b"\n")
+            there.flush()
+            # Behind what Celery says at its start.
+            answers: list[Any] = json.loads(next(line for line in here if line.startswith(b"[[")))
+            return answers
+
         each_is_served(sim, ask, store)
