@@ -85,7 +85,7 @@ app.worker_main(sys.argv[1:])
 @contextlib.contextmanager
 def server(
     arguments: list[str], folder: Path, environment: dict[str, str], **more: Any
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[subprocess.Popen[Any]]:
     """A server that ends well when it is told to."""
     log = folder / "log"
     with log.open("wb") as output:
@@ -94,7 +94,6 @@ def server(
             cwd=folder,
             env=environment,
             stderr=output,
-            text=False,
             start_new_session=True,
             **({"stdout": output} | more),
         )
