@@ -87,8 +87,8 @@ class Engine:
 
         How often each event happened, failures by code, requests, renewals and how long they took, when the last token
         ends, how far off the server's clock is. Beside them, how many sources there are, and how many nobody used and
-        were let go of, and whether the store cannot be used as it should: ``{"sources": 1, "evicted": 0, "store_degraded":
-        False, "profiles": {"pricing": {...}}}``.
+        were let go of, and whether the store cannot be used as it should: ``{"sources": 1, "evicted": 0,
+        "store_degraded": False, "profiles": {"pricing": {...}}}``.
         """
     def prometheus(self) -> str:
         """The same in the text format of Prometheus (OpenMetrics 1.0).
