@@ -33,11 +33,17 @@ use super::{BoxFuture, Keys, LEASE, Listed, Owner, Record, Store, Swap, Told};
 use crate::clock::Clock;
 use crate::config::RedisOptions;
 use crate::error::{Error, ErrorCode, Result};
+use crate::random::random_unit;
 use crate::record_name::RecordName;
 
 /// A record of which nothing is of use any more says that what others still hold is over: it stays for as long as a token
 /// may live.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+/// Who may have missed something looks at one record after the other, so far apart, and at all of them within so long; on
+/// average.
+const LOOK: Duration = Duration::from_millis(200);
+const LOOKS: Duration = Duration::from_secs(30);
 
 /// How often somebody else may be quicker, one after the other.
 const ROUNDS: u32 = 4;
@@ -341,6 +347,19 @@ fn on_our_clock(record: Record, written: Duration) -> Record {
     }
 }
 
+impl RedisStore {
+    /// Any record may have changed. One after the other, at random: a server that is back meets all of its fleet at once, each
+    /// node with all of its profiles.
+    async fn tell_all(&self, told: Told<'_>) {
+        let asked = self.names.load().as_ref().map(|names| names.codec.asked()).unwrap_or_default();
+        let pause = LOOK.min(LOOKS / asked.len().max(1) as u32);
+        for name in asked {
+            tokio::time::sleep(pause.mul_f64(2.0 * random_unit())).await;
+            told(&name, None);
+        }
+    }
+}
+
 impl Store for RedisStore {
     fn shared(&self) -> bool {
         true
@@ -369,17 +388,22 @@ impl Store for RedisStore {
 
     fn watch<'a>(&'a self, told: Told<'a>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let heard = |heard: Heard| {
-                let Some(names) = self.names.load_full() else { return };
-                match heard {
-                    Heard::One(message) => {
-                        let (outer, newest) = message.split_once(' ').unwrap_or((&message, ""));
-                        names.codec.inner(outer).iter().for_each(|name| told(name, newest.parse().ok()));
-                    }
-                    Heard::Any => names.codec.asked().iter().for_each(|name| told(name, None)),
+            let (look, mut looks) = tokio::sync::mpsc::unbounded_channel();
+            let heard = |heard: Heard| match heard {
+                Heard::One(message) => {
+                    let (outer, newest) = message.split_once(' ').unwrap_or((&message, ""));
+                    let name = self.names.load().as_ref().and_then(|names| names.codec.inner(outer));
+                    name.iter().for_each(|name| told(name, newest.parse().ok()));
+                }
+                Heard::Any => drop(look.send(())),
+            };
+            let looking = async {
+                while let Some(()) = looks.recv().await {
+                    self.tell_all(told).await;
                 }
             };
-            watch::listen(&self.connection.dialer, &self.channel(), self.timeout, heard).await
+            let channel = self.channel();
+            tokio::join!(watch::listen(&self.connection.dialer, &channel, self.timeout, heard), looking).0
         })
     }
 
