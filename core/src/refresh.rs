@@ -156,6 +156,14 @@ impl<'a> Renewal<'a> {
             let result = self.while_kept(self.despite_jumps()).await;
             // Whoever came before us brings the token.
             let overtaken = self.is_overtaken.swap(false, Ordering::Relaxed);
+            // The store went away since the lease was had.
+            if let Err(Failure { error, .. }) = &result
+                && error.code() == ErrorCode::StoreUnavailable
+                && self.can_do_without(error)
+            {
+                self.alone.store(true, Ordering::Relaxed);
+                return self.despite_jumps().await;
+            }
             if result.is_ok() || !overtaken || self.deadline.passed(&self.now()) {
                 return result;
             }

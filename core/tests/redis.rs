@@ -29,7 +29,7 @@ impl Fleet {
 
     /// One more process, as it were; its account has refresh tokens that rotate, or none.
     fn node(&self, rotates: bool) -> (Engine, TokenSource) {
-        let mut grants = json!({"login": {"path": "/login", "json": {"key": "{key}"}}});
+        let mut grants = json!({"login": {"path": "/login", "json": {"key": "{key}", "scope": "{scope}"}}});
         if rotates {
             grants["refresh_token"] = json!({"path": "/refresh", "json": {"token": "{refresh_token}"}});
         }
@@ -128,6 +128,9 @@ fn without_redis_valid_tokens_are_served_and_no_rotating_refresh_token_is_spent(
     let asking = ask(&two);
     fleet.asked("login").gives("alone", 3600);
     assert_eq!(text(&asking.join().unwrap()), Ok("alone"));
+    let asking = ask(&two.scoped(Some("s"), None, None).unwrap());
+    fleet.asked("login").gives("narrowed", 3600);
+    assert_eq!(text(&asking.join().unwrap()), Ok("narrowed"));
     fleet.redis.signal(Signal::CONT);
     let asking = std::thread::spawn(move || {
         let mut last = Err(ErrorCode::StoreUnavailable);

@@ -1,6 +1,7 @@
 //! Which of a profile's credentials renew its token, and what every narrowing of them knows of their refusal.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Brief, Failure, Obtained, Pause, PauseKind, Renewal, Step, forgotten};
 use crate::custom::Desk;
@@ -87,7 +88,11 @@ impl<'a> Renewal<'a> {
     /// time over or not; nothing where that is the renewal's own.
     pub(super) async fn refused_for_all(&self) -> Step<Option<Arc<Record>>> {
         let Some(name) = self.profile.refusals_name() else { return Ok(None) };
-        Ok(self.core.store.load(name).await?.filter(|record| self.holds_refusal(record)))
+        let loaded = match self.core.store.load(name).await {
+            Err(_) if self.alone.load(Ordering::Relaxed) => None,
+            loaded => loaded?,
+        };
+        Ok(loaded.filter(|record| self.holds_refusal(record)))
     }
 
     /// Forgets that.
@@ -169,8 +174,8 @@ mod tests {
     use crate::metrics::Tally;
     use crate::store::{MemoryStore, Owner};
 
-    #[test]
-    fn the_record_of_a_renewal_under_way_is_left_alone() {
+    /// One renewal of a narrowed profile, by `this`, in an empty store.
+    fn with_renewal(test: impl FnOnce(&Core, &Profile, &Renewal<'_>)) {
         let engine = Engine::from_toml(
             "[profiles.p]\nprovider = \"qpay\"\nbase_url = \"http://127.0.0.1:1\"\nclient_id = \"a\"\nclient_secret = \"b\"\nscope = \"cards\"",
         );
@@ -190,24 +195,47 @@ mod tests {
             tally: Arc::new(Tally::new("v")),
             lent: None,
         };
-        let renewal = Renewal::new(&core, &profile, None, brief);
-        let refused =
-            || Failure { error: Error::new(ErrorCode::InvalidClient, "no"), verdict: Verdict::Final, remembered: None };
-        let name = profile.refusals_name().unwrap();
-        let holds = |name: &RecordName| {
-            let record = block_on(core.store.load(name)).unwrap();
-            record.is_some_and(|record| record.failure.is_some())
-        };
-        let other = Owner("another".to_owned());
-        assert!(block_on(core.store.lease(name, &other)).unwrap());
-        let error = refused().error;
-        block_on(renewal.remember(refused(), &error));
-        // It is remembered all the same, for this narrowing.
-        assert_eq!((holds(name), holds(&profile.record_name())), (false, true));
-        block_on(core.store.release(name, &other)).unwrap();
-        block_on(renewal.remember(refused(), &error));
-        assert!(holds(name));
-        // Given back: whoever renews by it need not wait.
-        assert!(block_on(core.store.lease(name, &other)).unwrap());
+        test(&core, &profile, &Renewal::new(&core, &profile, None, brief));
+    }
+
+    #[test]
+    fn the_record_of_a_renewal_under_way_is_left_alone() {
+        with_renewal(|core, profile, renewal| {
+            let refused = || Failure {
+                error: Error::new(ErrorCode::InvalidClient, "no"),
+                verdict: Verdict::Final,
+                remembered: None,
+            };
+            let name = profile.refusals_name().unwrap();
+            let holds = |name: &RecordName| {
+                let record = block_on(core.store.load(name)).unwrap();
+                record.is_some_and(|record| record.failure.is_some())
+            };
+            let other = Owner("another".to_owned());
+            assert!(block_on(core.store.lease(name, &other)).unwrap());
+            let error = refused().error;
+            block_on(renewal.remember(refused(), &error));
+            // It is remembered all the same, for this narrowing.
+            assert_eq!((holds(name), holds(&profile.record_name())), (false, true));
+            block_on(core.store.release(name, &other)).unwrap();
+            block_on(renewal.remember(refused(), &error));
+            assert!(holds(name));
+            // Given back: whoever renews by it need not wait.
+            assert!(block_on(core.store.lease(name, &other)).unwrap());
+        });
+    }
+
+    #[test]
+    fn that_one_process_does_not_reach_the_store_is_told_to_no_other() {
+        // fault 67: the store may be back when it is to be written.
+        with_renewal(|core, profile, renewal| {
+            for (code, told) in [(ErrorCode::StoreUnavailable, false), (ErrorCode::Network, true)] {
+                let error = Error::new(code, "away");
+                let failure = Failure { error: error.clone(), verdict: Verdict::NotSent, remembered: None };
+                block_on(renewal.remember(failure, &error));
+                let record = block_on(core.store.load(&profile.record_name())).unwrap();
+                assert_eq!(record.is_some_and(|record| record.failure.is_some()), told, "{}", code.name());
+            }
+        });
     }
 }

@@ -127,8 +127,10 @@ impl Renewal<'_> {
             Some(name) => self.amend(name, |record| Some(noted(record))).await,
             None => false,
         };
+        // That the store could not be reached from here says nothing to siblings, though it may be back by now.
+        let own = error.code() == ErrorCode::StoreUnavailable;
         // Whoever renews by this record now would lose the race for it, and a rotated refresh token with it.
-        if !shared && self.lease().await.unwrap_or(false) {
+        if !shared && !own && self.lease().await.unwrap_or(false) {
             let mut record = self.load().await.ok().flatten().unwrap_or_default();
             let next = noted(&record);
             if let Err(failure) = self.write(&mut record, next).await {
