@@ -5,12 +5,15 @@ mod adoption;
 mod cold;
 mod crash;
 mod disk;
+mod fleet;
 mod host;
 mod kinds;
 mod log;
 mod machine;
 mod power;
 mod process;
+mod proxy;
+mod redis;
 mod restored;
 mod worker;
 
@@ -40,6 +43,24 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("holder-stopped", machine::holder_stopped),
     ("adoption", adoption::run),
     ("cached", adoption::cached),
+    ("fleet-start", fleet::start::cold),
+    ("fleet-wrong", fleet::start::wrong_password),
+    ("fleet-calm", fleet::calm::run),
+    ("fleet-cut", fleet::partition::run),
+    ("fleet-restart", fleet::restart::run),
+    ("fleet-emptied", fleet::emptied::run),
+    ("fleet-failover", fleet::failover::run),
+];
+
+/// Those of the long form alone, unless one is named.
+const LONG: &[(&str, Scenario)] = &[
+    ("fleet-slow", fleet::slow::run),
+    ("fleet-resets", fleet::resets::run),
+    ("fleet-full", fleet::full::run),
+    ("fleet-holder", fleet::holder::run),
+    ("fleet-adoption", fleet::measured::adoption),
+    ("fleet-costs", fleet::measured::costs),
+    ("fleet-cached", fleet::measured::cached),
 ];
 
 fn main() -> ExitCode {
@@ -49,8 +70,9 @@ fn main() -> ExitCode {
     }
     let long = arguments.iter().any(|argument| argument == "--long");
     arguments.retain(|argument| argument != "--long");
-    if let Some(unknown) = arguments.iter().find(|name| !SCENARIOS.iter().any(|(known, _)| known == name)) {
-        let known: Vec<&str> = SCENARIOS.iter().map(|(name, _)| *name).collect();
+    let all = || SCENARIOS.iter().chain(LONG);
+    if let Some(unknown) = arguments.iter().find(|name| !all().any(|(known, _)| known == name)) {
+        let known: Vec<&str> = all().map(|(name, _)| *name).collect();
         say(&format!("{unknown}: no such scenario; there are {}", known.join(", ")));
         return ExitCode::from(2);
     }
@@ -62,8 +84,12 @@ fn main() -> ExitCode {
         }
     };
     let (mut passed, mut failed) = (0, 0);
-    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == name);
-    for (name, run) in SCENARIOS.iter().filter(|(name, _)| wanted(name)) {
+    let usual = if long { SCENARIOS.len() + LONG.len() } else { SCENARIOS.len() };
+    let wanted = |at: usize, name: &str| match arguments.is_empty() {
+        true => at < usual,
+        false => arguments.iter().any(|argument| argument == name),
+    };
+    for (_, (name, run)) in all().enumerate().filter(|(at, (name, _))| wanted(*at, name)) {
         let start = Instant::now();
         let found = run(&bench);
         let seconds = start.elapsed().as_secs_f64();

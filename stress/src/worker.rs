@@ -10,11 +10,13 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use qauth_core::{Engine, Error, EventKind, EventLog, Result, Token, TokenOptions, TokenSource};
 use serde_json::{Value, json};
 
+use crate::fleet;
 use crate::kinds::Kind;
 
 /// `once VENDOR CONFIG`: gets a token, tells whether the vendor takes it, and ends.
 /// `renew CONFIG`: the same without asking the vendor.
 /// `cold CONFIG`: tells when it has a token. `no-token CONFIG`: tells when it could ask for one.
+/// `fleet NODES CONFIG`: so many nodes of a fleet (see [`fleet::node`]).
 /// `serve CONFIG`: asks for a token every few milliseconds and tells events; takes commands.
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -24,12 +26,13 @@ pub(crate) fn main(arguments: &[String]) -> ExitCode {
         ["cold", config] => say(cold(config, true)),
         ["no-token", config] => say(cold(config, false)),
         ["serve", config] => serve(config),
+        ["fleet", nodes, config] => fleet::node::main(nodes, config),
         _ => return ExitCode::from(2),
     }
     ExitCode::SUCCESS
 }
 
-fn say(line: Value) {
+pub(crate) fn say(line: Value) {
     let mut output = std::io::stdout().lock();
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
