@@ -276,7 +276,7 @@ fn obtain(core: &Core, profile: &Profile) -> Result<Got> {
         forget: false,
         owner: Owner("recorded".to_owned()),
         spread: 0.0,
-        unhurried: false,
+        unhurried_until: None,
         served_until: None,
         tally: Arc::new(Tally::new(profile.provider.name())),
         lent: None,

@@ -86,8 +86,8 @@ pub(crate) struct Brief {
     pub(crate) owner: Owner,
     /// The source's share of the spread (see [`WindowRules`]).
     pub(crate) spread: f64,
-    /// Callers are served a token meanwhile, for which none of them has to wait.
-    pub(crate) unhurried: bool,
+    /// Until then callers are served a token for which none of them has to wait.
+    pub(crate) unhurried_until: Option<Deadline>,
     /// The end of the token that callers are served meanwhile.
     pub(crate) served_until: Option<Deadline>,
     /// Where its requests are counted.
@@ -199,10 +199,15 @@ impl<'a> Renewal<'a> {
     fn can_do_without(&self, error: &Error) -> bool {
         match error.code() {
             // Nor while a token is served that is not stale: a fleet would log in once each, and the store may be back soon.
-            ErrorCode::StoreUnavailable => !self.durable_first() && !self.brief.unhurried,
+            ErrorCode::StoreUnavailable => !self.durable_first() && !self.is_unhurried(),
             ErrorCode::Store => !self.needs_person(),
             _ => false,
         }
+    }
+
+    /// Callers are served a token that is not stale: asked anew each time, for a store that does not answer takes its time.
+    fn is_unhurried(&self) -> bool {
+        self.brief.unhurried_until.is_some_and(|until| !until.passed(&self.now()))
     }
 
     /// A token that is given, or signed here: there is nobody to ask and nothing to share.
@@ -283,7 +288,7 @@ impl<'a> Renewal<'a> {
             let message = "another party holds the right to renew this token and has not finished";
             return Err(Error::new(ErrorCode::Timeout, message).into());
         }
-        let longest = match (self.core.store.shared(), self.brief.unhurried) {
+        let longest = match (self.core.store.shared(), self.is_unhurried()) {
             (false, _) => LONGEST_LOOK,
             (true, false) => LONGEST_LOOK_TOLD,
             (true, true) => LONGEST_LOOK_UNHURRIED,

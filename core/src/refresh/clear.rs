@@ -105,7 +105,7 @@ mod tests {
             forget: false,
             owner: Owner("this".to_owned()),
             spread: 1.0,
-            unhurried: false,
+            unhurried_until: None,
             served_until: None,
             tally: Arc::new(Tally::new("v")),
             lent: None,

@@ -166,6 +166,8 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::Engine;
     use crate::block::block_on;
@@ -190,7 +192,7 @@ mod tests {
             forget: false,
             owner,
             spread: 1.0,
-            unhurried: false,
+            unhurried_until: Some(core.clock.now().after(Duration::from_secs(10))),
             served_until: None,
             tally: Arc::new(Tally::new("v")),
             lent: None,
@@ -222,6 +224,17 @@ mod tests {
             assert!(holds(name));
             // Given back: whoever renews by it need not wait.
             assert!(block_on(core.store.lease(name, &other)).unwrap());
+        });
+    }
+
+    #[test]
+    fn who_can_do_without_the_store_waits_for_it_until_the_token_is_stale() {
+        // fault 67: by then it is known that the store does not answer.
+        with_renewal(|core, _, renewal| {
+            let away = Error::new(ErrorCode::StoreUnavailable, "away");
+            assert!(!renewal.can_do_without(&away));
+            core.clock.advance(Duration::from_secs(11)).unwrap();
+            assert!(renewal.can_do_without(&away));
         });
     }
 

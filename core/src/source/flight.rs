@@ -131,9 +131,9 @@ impl Source {
     }
 
     fn brief_of(&self, round: Round) -> Brief {
-        let (published, now) = (self.life.published(), self.core.clock.now());
+        let published = self.life.published();
         Brief {
-            unhurried: published.as_ref().is_some_and(|published| !published.windows.stale_at.passed(&now)),
+            unhurried_until: published.as_ref().map(|published| published.windows.stale_at),
             floor: round.floor,
             rejected: round.rejected,
             forget: round.forget,
