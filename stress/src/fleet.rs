@@ -43,10 +43,10 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Of the tokens, where they are to end while one looks on.
 const LIFETIME: Duration = Duration::from_secs(3);
-/// No renewal begins before so much of a lifetime is over: a tenth is kept as a buffer, a tenth it is done ahead. Another
-/// tenth is for the way: who reads a record takes it for older than it is by what the answer took, and of two hundred nodes on
-/// two cores the one with the slowest answer begins.
-const EARLIEST: f64 = 0.7;
+/// No renewal begins before so much of a lifetime is over: at most a quarter is kept as a buffer, where the provider asks for
+/// one, and a tenth it is done ahead. Another twentieth is for the way: who reads a record takes it for older than it is by what
+/// the answer took, and of all nodes the one with the slowest answer begins.
+const EARLIEST: f64 = 0.6;
 
 pub(crate) struct Fleet {
     pub(crate) host: Host,

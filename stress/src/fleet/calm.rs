@@ -26,7 +26,7 @@ pub(crate) fn run(bench: &Bench) -> Found {
             return Err(format!("{name}: {seen} tokens were seen, and the vendor counts {counters:?}"));
         }
         if seen > most {
-            return Err(format!("{name}: {seen} tokens, where {most} are needed"));
+            return Err(format!("{name}: {seen} tokens, where {most} are needed: {:?}", account.generations));
         }
         let logins = match *name {
             "session" => seen,

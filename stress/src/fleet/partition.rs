@@ -54,8 +54,8 @@ fn cut(fleet: &mut Fleet, link: &Proxy) -> Result<Report, String> {
     let (plain, lifetimes) = (&far.0["plain"], begun.elapsed().as_secs_f64() / (LIFETIME.as_secs_f64() * EARLIEST));
     if !plain.errors.is_empty() || plain.most_requests > lifetimes as u64 + 1 {
         return Err(format!(
-            "plain: in {lifetimes:.1} lifetimes a node sent {} requests, {:?}",
-            plain.most_requests, plain.errors
+            "plain: in {lifetimes:.1} lifetimes a node sent {} requests, {:?} {}",
+            plain.most_requests, plain.errors, plain.said
         ));
     }
     Ok(far)
