@@ -51,7 +51,7 @@ test: ## every suite; the last line is `N passed, N failed`
 interop: ## the packages against Keycloak, oidc-provider, Authlib and Doorkeeper
 	@interop/run.sh
 
-stress: ## processes killed at every call, power cuts, full disks, many processes on one account
+stress: ## processes killed at every call, power cuts, full disks, many processes on one account, a fleet on Redis
 	@cargo build --quiet -p qauth-stress || { echo "stress: 0 passed, 1 failed"; exit 1; }
 	@target/debug/qauth-stress
 
