@@ -131,6 +131,11 @@ fn without_redis_valid_tokens_are_served_and_no_rotating_refresh_token_is_spent(
     let asking = ask(&two.scoped(Some("s"), None, None).unwrap());
     fleet.asked("login").gives("narrowed", 3600);
     assert_eq!(text(&asking.join().unwrap()), Ok("narrowed"));
+    // What is wrong with a token is told, not that it could not be stored either.
+    let (_c, three) = fleet.node(false);
+    let asking = ask(&three);
+    fleet.asked("login").gives("ended", 0);
+    assert_eq!(text(&asking.join().unwrap()), Err(ErrorCode::Protocol));
     fleet.redis.signal(Signal::CONT);
     let asking = std::thread::spawn(move || {
         let mut last = Err(ErrorCode::StoreUnavailable);

@@ -69,7 +69,7 @@ impl Renewal<'_> {
                 }
                 // The token cannot be used, but the refresh token that came with it can.
                 Err(failure) => {
-                    self.write(record, renewed).await?;
+                    self.write_or_hold(record, renewed).await;
                     Err(failure)
                 }
             };
