@@ -12,6 +12,7 @@ enum { CHILDREN = 300 };
 static qauth_engine *engine;
 static qauth_source *source;
 static int stop;
+static bool shared; /* The store is: siblings' renewals are seen. */
 
 static void *storm(void *unused)
 {
@@ -61,7 +62,8 @@ static int child(void)
     alarm(30);
     if (qauth_source_token(source, 10000, &token, NULL) != QAUTH_OK)
         return 1;
-    if (qauth_source_invalidate(source, token, &acted, NULL) != QAUTH_OK || !acted)
+    /* With a store that is shared, the parent may have renewed since, and this token is not the current one. */
+    if (qauth_source_invalidate(source, token, &acted, NULL) != QAUTH_OK || !(acted || shared))
         return 2;
     if (qauth_source_reset(source, NULL) != QAUTH_OK || qauth_source_token(source, 10000, &fresh, NULL) != QAUTH_OK)
         return 3;
@@ -118,6 +120,7 @@ static void forks(const char *program, const char *store)
     int i, status = -1;
     pid_t pid;
 
+    shared = *store != '\0';
     SUCCEEDS(qauth_engine_from_toml(sim_profiles(store), &engine, &error));
     SUCCEEDS(qauth_engine_source(engine, "quiqup", &source, &error));
     /* Before anything was started, then after, then in the middle of everything. */

@@ -46,7 +46,8 @@ except KeyboardInterrupt:
     began = time.monotonic()
     child.process.send_signal(signal.SIGINT)
     assert child.end().cleanly() == "interrupted\n"
-    assert time.monotonic() - began < 1
+    # The call ends at once; the process, with an answer under way that must not be lost, two seconds later.
+    assert time.monotonic() - began < (3 if vendor == "quartile" else 1)
 
 
 def test_a_handler_that_only_records_lets_the_call_go_on(sim: Sim) -> None:
