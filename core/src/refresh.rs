@@ -33,6 +33,8 @@ pub(crate) use self::failures::{Pause, PauseKind};
 
 /// Attempts in one flight.
 const ATTEMPTS: u32 = 4;
+/// However late it is, this long an answer is waited for that must not be lost; at most half of the profile's `timeout`.
+const LEAST_FOR_ANSWER: Duration = Duration::from_secs(5);
 /// How often a flight begins again, since somebody else was there before it could send anything.
 const BEGINNINGS: u32 = 16;
 /// How often who waits for a lease looks whether it is free, at first, and then: who is told of changes looks by itself only
@@ -114,6 +116,8 @@ pub(crate) struct Renewal<'a> {
     alone: AtomicBool,
     /// Before it could send anything, another party was there.
     is_overtaken: AtomicBool,
+    /// The takeover that it answers stands in the record.
+    noted_takeover: AtomicBool,
     /// The lease was asked for and not refused: it is to be given back.
     may_hold_lease: AtomicBool,
 }
@@ -133,6 +137,7 @@ impl<'a> Renewal<'a> {
             forgot: AtomicBool::new(false),
             alone: AtomicBool::new(false),
             is_overtaken: AtomicBool::new(false),
+            noted_takeover: AtomicBool::new(false),
             may_hold_lease: AtomicBool::new(false),
             brief,
         }
@@ -148,8 +153,7 @@ impl<'a> Renewal<'a> {
                 Ok(None) => {}
                 Ok(Some(adopted)) => return Ok(adopted),
                 Err(failure) if self.can_do_without(&failure.error) => {
-                    self.alone.store(true, Ordering::Relaxed);
-                    return self.despite_jumps().await;
+                    return self.alone().await;
                 }
                 Err(failure) => return Err(failure),
             }
@@ -161,8 +165,7 @@ impl<'a> Renewal<'a> {
                 && error.code() == ErrorCode::StoreUnavailable
                 && self.can_do_without(error)
             {
-                self.alone.store(true, Ordering::Relaxed);
-                return self.despite_jumps().await;
+                return self.alone().await;
             }
             if result.is_ok() || !overtaken || self.deadline.passed(&self.now()) {
                 return result;
@@ -191,6 +194,17 @@ impl<'a> Renewal<'a> {
             result
         };
         tokio::join!(work, keep).0
+    }
+
+    /// Obtains a token for this process, since the store is of no use. If it is written all the same, by others, theirs is
+    /// taken.
+    async fn alone(&self) -> Step<Obtained> {
+        self.alone.store(true, Ordering::Relaxed);
+        let result = self.despite_jumps().await;
+        match self.is_overtaken.swap(false, Ordering::Relaxed) {
+            true if result.is_err() => self.of_sibling().await.map_or(result, Ok),
+            _ => result,
+        }
     }
 
     /// Whether a token can be obtained without this store. One that cannot be reached may hold a sibling's token, which a
@@ -272,7 +286,12 @@ impl<'a> Renewal<'a> {
         }
         let ours =
             self.lease().await? && self.load().await?.map_or(0, |standing| standing.generation) == record.generation;
-        if ours { Ok(()) } else { Err(self.overtaken()) }
+        // What a process knows of a store that does not answer is no look.
+        match self.core.store.trouble() {
+            Some(trouble) => Err(trouble.into()),
+            None if ours => Ok(()),
+            None => Err(self.overtaken()),
+        }
     }
 
     /// Somebody else has renewed, or is about to: nothing is sent and nothing written, and it begins again.
@@ -348,8 +367,10 @@ impl<'a> Renewal<'a> {
             failure => failure,
         };
         self.count_attempts_of(&record);
-        if self.brief.rejected && self.profile.single_session() {
+        if self.brief.rejected && self.profile.single_session() && !self.noted_takeover.load(Ordering::Relaxed) {
             self.note_takeover(&mut record).await?;
+            // One rejection is one takeover, however often it begins again.
+            self.noted_takeover.store(true, Ordering::Relaxed);
         }
         // Close waits from the first byte sent until the answer is written.
         let _critical = if self.durable_first() { Some(self.core.running()?.critical()) } else { None };
@@ -546,11 +567,22 @@ impl<'a> Renewal<'a> {
             given: refresh_token.map(|token| ("refresh_token", token.clone())).into_iter().collect(),
             dpop,
             lent: self.brief.lent.clone(),
-            deadline: self.deadline,
+            deadline: self.deadline_of(kind),
             tally: &self.brief.tally,
         };
         let (issued, sent) = exchange.run().await?;
         Ok(Sent::Issued(Box::new(issued), sent))
+    }
+
+    /// Until when an answer is waited for. One that must not be lost gets its time, however late its request is sent: callers
+    /// have limits of their own.
+    fn deadline_of(&self, kind: GrantKind) -> Deadline {
+        let now = self.now();
+        let least = LEAST_FOR_ANSWER.min(self.profile.timeout / 2);
+        match kind == GrantKind::RefreshToken || self.durable_first() {
+            true => now.limit(self.deadline.left(&now).max(least)),
+            false => self.deadline,
+        }
     }
 
     /// Whose token it renews.

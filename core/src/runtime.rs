@@ -28,6 +28,9 @@ const CLOSE: Duration = Duration::from_secs(1);
 /// How long it waits for one whose answer must not be lost: a rotating refresh or a session login on the wire.
 const CLOSE_CRITICAL: Duration = Duration::from_secs(2);
 
+/// After a failure to watch the store.
+const WATCH_AGAIN: Duration = Duration::from_secs(2);
+
 /// What all sources of one engine share. It knows none of them.
 pub(crate) struct Core {
     pub(crate) clock: Clock,
@@ -155,16 +158,14 @@ impl Core {
         let Some(who) = self.siblings.get().cloned() else { return };
         let store = self.store.clone();
         running.handle.spawn(async move {
-            let told = |name: &RecordName, newest: Option<u64>| {
-                if let Some(who) = who.upgrade() {
-                    who.changed(name, newest);
+            loop {
+                let watching = tokio::spawn(watch(store.clone(), who.clone()));
+                // tokio panics where the system gives no thread (fault 75): later there may be one.
+                if !watching.await.is_err_and(|error| error.is_panic()) {
+                    return;
                 }
-            };
-            // A child of fork serves what its parent had; what has become of that since, nobody has told it.
-            if let Some(who) = who.upgrade() {
-                who.all_changed();
+                tokio::time::sleep(WATCH_AGAIN).await;
             }
-            store.watch(&told).await;
         });
     }
 
@@ -226,6 +227,20 @@ impl Core {
             running.stop();
         }
     }
+}
+
+/// Tells of what siblings do in the store, for ever.
+async fn watch(store: Arc<dyn Store>, who: Weak<dyn Siblings>) {
+    let told = |name: &RecordName, newest: Option<u64>| {
+        if let Some(who) = who.upgrade() {
+            who.changed(name, newest);
+        }
+    };
+    // A child of fork serves what its parent had; what has become of that since, nobody has told it.
+    if let Some(who) = who.upgrade() {
+        who.all_changed();
+    }
+    store.watch(&told).await;
 }
 
 fn ended<T>(result: std::result::Result<Result<T>, JoinError>) -> Result<T> {

@@ -270,6 +270,22 @@ fn no_sibling_tries_a_refresh_token_whose_successor_could_not_be_written() {
     bench.server.nothing_more();
 }
 
+#[test]
+fn who_waits_out_a_refusal_hears_of_a_siblings_token() {
+    let bench = Bench::new();
+    let ((_a, one), (_b, two)) = (bench.rotating(), bench.rotating());
+    let asking = ask(&one);
+    bench.asked("login").refuses();
+    assert_eq!(text(&asking.join().unwrap()), Err(ErrorCode::InvalidGrant));
+    // Remembered for both; somebody has it tried again at the other one.
+    two.reset();
+    let asking = ask(&two);
+    bench.asked("login").rotates("first", "r1");
+    assert_eq!(text(&asking.join().unwrap()), Ok("first"));
+    until("the first one takes it up", || one.cached().is_some());
+    bench.server.nothing_more();
+}
+
 /// faults 47, 62
 #[test]
 fn a_rotated_token_that_cannot_be_written_is_served_and_written_as_soon_as_it_can_be() {

@@ -64,7 +64,7 @@ pub(crate) async fn logout(source: Arc<Source>) -> Result<LoggedOut> {
     // The refresh token first: the others end with it.
     let refresh_token = revoke_all(&source, &profile, &refresh, "refresh_token", &all).await;
     let access_token = revoke_all(&source, &profile, &access, "access_token", &all).await;
-    renewal.sign_out().await;
+    let emptied = renewal.sign_out().await;
     source.forget();
     let mut deleted = None;
     if let Some(file) = signed_in.and_then(|signed_in| signed_in.file.clone()) {
@@ -82,6 +82,10 @@ pub(crate) async fn logout(source: Arc<Source>) -> Result<LoggedOut> {
         }
         let source = source.clone();
         let _ = tokio::task::spawn_blocking(move || source.reread()).await;
+    }
+    if let Err(error) = emptied {
+        let message = format!("signed out, but the store still holds the tokens: {}", error.message());
+        return Err(error.with_message(message));
     }
     tracing::info!(profile = %profile.name, provider = profile.provider.name(), "signed out");
     Ok(LoggedOut { refresh_token, access_token, deleted })

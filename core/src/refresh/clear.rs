@@ -26,7 +26,12 @@ impl Renewal<'_> {
         cleared.map_err(|failure| failure.error)
     }
 
-    async fn change_in_turn(&self, name: &RecordName, change: impl FnMut(&Record) -> Option<Record>) -> Step<bool> {
+    /// Changes a record under its lease; whether there was anything to change.
+    pub(super) async fn change_in_turn(
+        &self,
+        name: &RecordName,
+        change: impl FnMut(&Record) -> Option<Record>,
+    ) -> Step<bool> {
         let mut pause = FIRST_LOOK;
         loop {
             let changed = self.core.store.changed(name);

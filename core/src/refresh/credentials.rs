@@ -1,7 +1,7 @@
 //! Which of a profile's credentials renew its token, and what every narrowing of them knows of their refusal.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Brief, Failure, Obtained, Pause, PauseKind, Renewal, Step, forgotten};
 use crate::custom::Desk;
@@ -55,6 +55,7 @@ impl<'a> Renewal<'a> {
                 profile: next,
                 // What the API rejected was a token of the others.
                 brief: Brief { rejected: false, ..renewal.brief },
+                forgot: AtomicBool::new(false),
                 ..renewal
             };
         }
@@ -141,7 +142,10 @@ impl<'a> Renewal<'a> {
             Err(Error::new(ErrorCode::Store, "others keep writing this record").with_retryable(true).into())
         };
         let written = work.await;
-        let _ = store.release(name, &self.brief.owner).await;
+        // One that is kept for a record that could not be written is kept.
+        if !store.keeps_lease(name) {
+            let _ = store.release(name, &self.brief.owner).await;
+        }
         written
     }
 }

@@ -9,6 +9,7 @@ use crate::attach;
 use crate::clock::Moment;
 use crate::dpop::DpopKey;
 use crate::error::Error;
+use crate::exchange;
 use crate::response::Verdict;
 use crate::secret::Secret;
 use crate::store::{About, Record, StoredRefresh, StoredToken, Swap};
@@ -81,6 +82,10 @@ impl Renewal<'_> {
             // Somebody else renewed: theirs is the one that the siblings use.
             if let Some(adopted) = self.adoptable(record) {
                 return Ok(adopted);
+            }
+            // A person has signed out meanwhile, and only a person signs in.
+            if self.needs_person() && record.generation > 0 && record.is_cleared() {
+                return Err(exchange::sign_in_needed(self.profile).into());
             }
             // What they wrote brings no token, and this one must not be lost.
         }

@@ -68,14 +68,18 @@ impl Renewal<'_> {
         (record.refresh.as_ref().map(|refresh| refresh.token.clone()), access)
     }
 
-    /// Empties the record; a refresh token that the profile still gives is not used again.
-    pub(crate) async fn sign_out(&self) {
-        self.replace(|record| Record {
-            generation: record.generation + 1,
-            seed: self.profile.signed_in.as_ref().and_then(SignedIn::digest).or_else(|| record.seed.clone()),
-            ..Record::default()
-        })
-        .await;
+    /// Empties the record, when a renewal that is under way somewhere has ended; a refresh token that the profile still gives
+    /// is not used again.
+    ///
+    /// # Errors
+    /// Of the store: the record stands as it was.
+    pub(crate) async fn sign_out(&self) -> Result<()> {
+        let emptied = |record: &Record| {
+            let seed = self.profile.signed_in.as_ref().and_then(SignedIn::digest).or_else(|| record.seed.clone());
+            Some(Record { seed, ..Record::default() })
+        };
+        let emptied = self.change_in_turn(&self.name, emptied).await;
+        emptied.map(drop).map_err(|failure| failure.error)
     }
 
     /// The successor of a refresh token that a file keeps goes there before anybody sees the access token. Gives the

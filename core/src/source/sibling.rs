@@ -10,12 +10,13 @@ use crate::token::Published;
 
 impl Source {
     /// The record may have changed; `newest` is the generation of its token, where that is known. Who serves an older token
-    /// looks whether there is a newer one; who renews, or has never had one, looks by itself. Called on the engine's runtime.
+    /// looks whether there is a newer one, as does who waits out a pause without any; who renews looks by itself. Called on the engine's runtime.
     pub(crate) fn look_for_sibling(self: &Arc<Self>, newest: Option<u64>) {
         let wanted = {
             let state = self.life.lock();
             let older = |current: &Arc<Published>| newest.is_none_or(|newest| current.generation < newest);
-            state.flight().is_none() && state.current().as_ref().is_some_and(older)
+            let awaited = || state.pause.is_some() && newest != Some(0);
+            state.flight().is_none() && state.current().as_ref().map_or_else(awaited, older)
         };
         if wanted && !self.is_closed() {
             tokio::spawn(self.clone().take_up_sibling());

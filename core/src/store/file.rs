@@ -16,7 +16,7 @@ mod watch;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -93,9 +93,17 @@ impl FileStore {
         Box::pin(async move {
             let undone = |why: &str| Error::new(ErrorCode::Store, format!("store.path: {why}")).with_retryable(true);
             // tokio panics where the system gives no thread (fault 75).
-            let working = guarded(|| tokio::task::spawn_blocking(move || work(&files)));
-            let working = working.map_err(|_| undone("the system gives no thread for the work on files"))?;
-            working.await.unwrap_or_else(|_| Err(undone("the work on a file came to no end")))
+            let work = Arc::new(Mutex::new(Some(work)));
+            let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let theirs = work.clone();
+            let working = guarded(|| tokio::task::spawn_blocking(move || take(&theirs).map(|work| work(&files))));
+            let working = working.map_err(|_| {
+                // It may stand in a queue: what was told to be undone must not be done later.
+                drop(take(&work));
+                undone("the system gives no thread for the work on files")
+            })?;
+            let worked = working.await.ok().flatten();
+            worked.unwrap_or_else(|| Err(undone("the work on a file came to no end")))
         })
     }
 }

@@ -130,7 +130,7 @@ impl<S: Store> Known<S> {
             let Some(known) = self.counts_more(name, standing.as_ref()) else { break };
             match self.noted(self.store.compare_and_set(name, generation, known.clone()).await) {
                 Ok(Swap::Stored) => {
-                    lock(&self.memory().records).insert(name.clone(), Entry::written(&known));
+                    self.learn(name, &known);
                     return Ok(Some(known));
                 }
                 Ok(Swap::Lost(winner)) => standing = winner,
@@ -139,7 +139,12 @@ impl<S: Store> Known<S> {
         }
         match &standing {
             Some(standing) => self.learn(name, standing),
-            None => drop(lock(&self.memory().records).remove(name)),
+            None => {
+                let mut records = lock(&self.memory().records);
+                if records.get(name).is_some_and(|entry| !entry.dirty) {
+                    records.remove(name);
+                }
+            }
         }
         // Others write all the time; what must not be lost is still here.
         Ok(self.newest(name).or(standing))
@@ -211,7 +216,7 @@ impl<S: Store> Store for Known<S> {
         Box::pin(async move {
             let swap = self.noted(self.store.compare_and_set(name, expected, record.clone()).await)?;
             match &swap {
-                Swap::Stored => drop(lock(&self.memory().records).insert(name.clone(), Entry::written(&record))),
+                Swap::Stored => self.learn(name, &record),
                 Swap::Lost(Some(winner)) => self.learn(name, winner),
                 Swap::Lost(None) => {}
             }
@@ -475,6 +480,18 @@ mod tests {
             assert!(now.generation >= stands.generation, "{case}");
             assert!(bench.known.dirty().is_empty(), "{case}");
         }
+    }
+
+    #[test]
+    fn an_older_write_that_ends_late_takes_nothing_from_what_could_not_be_written() {
+        let bench = Bench::new();
+        let newest = with_token(7, 7, Some("new"));
+        bench.known.hold(&bench.name, newest.clone(), Some(Owner("1".into())));
+        let swap = block_on(bench.known.compare_and_set(&bench.name, 0, with_token(6, 5, Some("old")))).unwrap();
+        assert!(matches!(swap, Swap::Stored));
+        assert!(bench.known.keeps_lease(&bench.name));
+        assert_eq!((bench.loaded(), bench.stands()), (Some(7), Some(7)));
+        assert!(!bench.known.keeps_lease(&bench.name));
     }
 
     #[test]

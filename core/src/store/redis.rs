@@ -388,14 +388,15 @@ impl Store for RedisStore {
 
     fn watch<'a>(&'a self, told: Told<'a>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let (look, mut looks) = tokio::sync::mpsc::unbounded_channel();
+            let (look, mut looks) = tokio::sync::mpsc::channel(1);
             let heard = |heard: Heard| match heard {
                 Heard::One(message) => {
                     let (outer, newest) = message.split_once(' ').unwrap_or((&message, ""));
                     let name = self.names.load().as_ref().and_then(|names| names.codec.inner(outer));
                     name.iter().for_each(|name| told(name, newest.parse().ok()));
                 }
-                Heard::Any => drop(look.send(())),
+                // One look that is still to come is enough.
+                Heard::Any => drop(look.try_send(())),
             };
             let looking = async {
                 while let Some(()) = looks.recv().await {

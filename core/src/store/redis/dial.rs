@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, RedisError, Value, cmd};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsConnector;
 
 use super::fault::{Fault, Then};
@@ -180,7 +180,12 @@ impl Dialer {
 
     async fn connect(&self, address: &Address) -> Result<Stream, Fault> {
         let unreachable = |error: std::io::Error| Fault::unreachable(&address.to_string(), &reason(&error));
-        let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(unreachable)?;
+        let (host, port) = (address.host.clone(), address.port);
+        // On a task of its own: where the system gives no thread for the name's lookup, tokio panics (fault 75).
+        let mut connecting = JoinSet::new();
+        connecting.spawn(async move { TcpStream::connect((host.as_str(), port)).await });
+        let connected = connecting.join_next().await.and_then(Result::ok);
+        let stream = connected.unwrap_or_else(|| Err(std::io::ErrorKind::WouldBlock.into())).map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
         let Some(tls) = &self.tls else { return Ok(Stream::Plain(stream)) };
         let name = ServerName::try_from(address.host.clone())

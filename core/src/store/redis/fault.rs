@@ -92,6 +92,8 @@ impl Fault {
             |word: &str| code == word || (code == "ERR" && detail.as_ref().is_some_and(|text| text.contains(word)));
         let known = REFUSALS.iter().find(|(word, ..)| said(word));
         let (then, text) = known.map_or((GiveUp, "refuses the store's command"), |(_, then, text)| (*then, *text));
+        // There the server repeats the beginning of what it was sent, which may be the beginning of a password.
+        let detail = detail.filter(|_| known.is_none_or(|(word, ..)| *word != "unknown command"));
         let error = unavailable(format!("Redis at {server} {text}"));
         Fault { error: error.with_server(Some(code.chars().take(64).collect()), detail), then }
     }

@@ -11,10 +11,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::pause;
 use super::dial::{Dialer, Driver};
-use super::fault::Fault;
+use super::fault::{Fault, Then};
+use crate::random::random_unit;
 
 /// A connection that is silent for so long is asked whether it still is one.
 const SILENCE: Duration = Duration::from_secs(30);
+/// About so long nothing is tried where the server refuses it.
+const REFUSED: Duration = Duration::from_secs(120);
 /// One that lasted so long was not lost because of what is done here.
 const LASTING: Duration = Duration::from_secs(10);
 /// More announcements at once are taken as: anything may have changed.
@@ -35,10 +38,15 @@ pub(super) async fn listen(dialer: &Dialer, channel: &str, limit: Duration, hear
     let mut failures = 0;
     loop {
         let begun = Instant::now();
-        if let Ok(Ok(mut ear)) = timeout(limit, subscribe(dialer, channel)).await {
-            // What was announced before is lost.
-            heard(Heard::Any);
-            ear.listen(limit, &heard).await;
+        match timeout(limit, subscribe(dialer, channel)).await {
+            Ok(Ok(mut ear)) => {
+                // What was announced before is lost.
+                heard(Heard::Any);
+                ear.listen(limit, &heard).await;
+            }
+            // Nothing that passes by itself: the user may not subscribe, for instance.
+            Ok(Err(fault)) if fault.then == Then::GiveUp => sleep(REFUSED.mul_f64(0.5 + random_unit())).await,
+            _ => {}
         }
         failures = if begun.elapsed() > LASTING { 1 } else { failures + 1 };
         sleep(pause(failures)).await;
