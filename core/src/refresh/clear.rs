@@ -1,6 +1,7 @@
 //! A profile's records are emptied at somebody's word. No server hears of it.
 
-use super::{FIRST_LOOK, Renewal, Step};
+use super::lease::FIRST_LOOK;
+use super::{Renewal, Step};
 use crate::error::Result;
 use crate::profile::SignedIn;
 use crate::record_name::RecordName;
