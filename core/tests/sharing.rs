@@ -190,65 +190,54 @@ fn a_rejected_token_is_asked_for_in_the_store_first() {
     bench.server.nothing_more();
 }
 
-/// fault 27
-#[test]
-fn a_refused_refresh_token_is_believed_only_after_a_look_into_the_store() {
+/// The first one's request is under way when somebody removes the lock by hand: the sibling renews too, and gives the lease
+/// back. The refresh token may be spent, so that it logs in. `answer` says what becomes of the request, given a moment for the
+/// sibling's renewal to be made in. Whatever it is, both end with the sibling's token.
+fn a_sibling_renews_meanwhile(answer: impl FnOnce(Asked, &dyn Fn())) {
     let bench = Bench::new();
     let ((_a, one), (_b, two)) = (bench.rotating(), bench.rotating());
     let first = bench.first(&one);
     let same = ask(&two).join().unwrap().unwrap();
     one.invalidate(&first);
     let asking = ask(&one);
-    let refresh = bench.asked("refresh");
-    // Somebody removes the lock by hand: the sibling renews too. The refresh token may be spent, so that it logs in.
-    std::fs::remove_file(bench.file(".lock")).unwrap();
-    two.invalidate(&same);
-    let other = ask(&two);
-    bench.asked("login").rotates("second", "r2");
-    assert_eq!(text(&other.join().unwrap()), Ok("second"));
-    refresh.refuses();
+    let renews = || {
+        std::fs::remove_file(bench.file(".lock")).unwrap();
+        two.invalidate(&same);
+        let other = ask(&two);
+        bench.asked("login").rotates("second", "r2");
+        assert_eq!(text(&other.join().unwrap()), Ok("second"));
+    };
+    answer(bench.asked("refresh"), &renews);
     assert_eq!(text(&asking.join().unwrap()), Ok("second"));
     bench.server.nothing_more();
+}
+
+/// fault 27
+#[test]
+fn a_refused_refresh_token_is_believed_only_after_a_look_into_the_store() {
+    a_sibling_renews_meanwhile(|refresh, sibling| {
+        sibling();
+        refresh.refuses();
+    });
 }
 
 /// fault 66
 #[test]
 fn a_late_answer_loses_against_the_record_that_a_sibling_has_written() {
-    let bench = Bench::new();
-    let ((_a, one), (_b, two)) = (bench.rotating(), bench.rotating());
-    let first = bench.first(&one);
-    let same = ask(&two).join().unwrap().unwrap();
-    one.invalidate(&first);
-    let asking = ask(&one);
-    let refresh = bench.asked("refresh");
-    std::fs::remove_file(bench.file(".lock")).unwrap();
-    two.invalidate(&same);
-    let other = ask(&two);
-    bench.asked("login").rotates("second", "r2");
-    other.join().unwrap().unwrap();
-    refresh.rotates("late", "r-late");
-    assert_eq!(text(&asking.join().unwrap()), Ok("second"));
-    bench.server.nothing_more();
+    a_sibling_renews_meanwhile(|refresh, sibling| {
+        sibling();
+        refresh.rotates("late", "r-late");
+    });
 }
 
 /// fault 66
 #[test]
 fn a_lease_that_was_anothers_meanwhile_says_nothing_and_nothing_is_sent() {
-    let bench = Bench::new();
-    let ((_a, one), (_b, two)) = (bench.rotating(), bench.rotating());
-    let first = bench.first(&one);
-    let same = ask(&two).join().unwrap().unwrap();
-    one.invalidate(&first);
-    let asking = ask(&one);
-    bench.asked("refresh").answers_later();
-    // While it waits to send again, as if it were stopped, a sibling renews and gives the lease back.
-    std::fs::remove_file(bench.file(".lock")).unwrap();
-    two.invalidate(&same);
-    let other = ask(&two);
-    bench.asked("login").rotates("second", "r2");
-    assert_eq!(text(&other.join().unwrap()), Ok("second"));
-    assert_eq!(text(&asking.join().unwrap()), Ok("second"));
-    bench.server.nothing_more();
+    a_sibling_renews_meanwhile(|refresh, sibling| {
+        // It waits to send again, as if it were stopped.
+        refresh.answers_later();
+        sibling();
+    });
 }
 
 /// fault 47
